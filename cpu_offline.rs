@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! CPUs taken from the first OS, and given back.
+//!
+//! Lock order: the CPU hotplug lock, then [`OWNERS`]. So `OWNERS` is never held across
+//! `remove_cpu()` or `add_cpu()`, which take the former.
+
+use core::ptr::{addr_of, addr_of_mut};
+use kernel::{
+    bindings,
+    cpu::{nr_cpu_ids, CpuId},
+    cpumask::{Cpumask, CpumaskVar},
+    error::to_result,
+    prelude::*,
+    str::CString, //
+};
+
+kernel::sync::global_lock! {
+    // SAFETY: Initialised by `Hotplug::register()`, before any CPU can be taken.
+    unsafe(uninit) static OWNERS: Mutex<KVec<Owner>> = KVec::new();
+}
+
+struct Owner {
+    cpu: u32,
+    os: CString,
+}
+
+/// The first OS's CPU hotplug, watched: it does not online CPUs that a successor owns.
+///
+/// # Invariants
+///
+/// `state` is the dynamic state that was registered.
+pub(crate) struct Hotplug {
+    state: bindings::cpuhp_state,
+}
+
+impl Hotplug {
+    /// Starts to watch. To be called once.
+    ///
+    /// # Errors
+    ///
+    /// Those of `__cpuhp_setup_state()`.
+    pub(crate) fn register() -> Result<Self> {
+        // SAFETY: Called once, as the function's documentation asks.
+        unsafe { OWNERS.init() };
+        // A prepare callback runs on another CPU, before the one that is to come online gets its
+        // INIT. SAFETY: The name and the callback are static; the state is removed on drop.
+        let state = unsafe {
+            bindings::__cpuhp_setup_state(
+                bindings::cpuhp_state_CPUHP_BP_PREPARE_DYN,
+                c"mint:prepare".as_char_ptr(),
+                false,
+                Some(prepare),
+                None,
+                false,
+            )
+        };
+        to_result(state.min(0))?;
+        // INVARIANT: For a dynamic state the number is returned.
+        Ok(Hotplug {
+            state: state as bindings::cpuhp_state,
+        })
+    }
+}
+
+impl Drop for Hotplug {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariants; there is no teardown callback to invoke.
+        unsafe { bindings::__cpuhp_remove_state(self.state, false) };
+    }
+}
+
+/// Refuses to online a CPU that is owned.
+unsafe extern "C" fn prepare(cpu: c_uint) -> c_int {
+    let owners = OWNERS.lock();
+    match owners.iter().find(|owner| owner.cpu == cpu) {
+        Some(owner) => {
+            pr_warn!(
+                "CPU {} belongs to '{}': write 1 to /sys/kernel/mint/{}/stop to get it back\n",
+                cpu,
+                &*owner.os,
+                &*owner.os
+            );
+            EBUSY.to_errno()
+        }
+        None => 0,
+    }
+}
+
+/// A CPU that was taken offline for an OS. It comes online again when it is dropped.
+///
+/// # Invariants
+///
+/// The CPU is offline and in [`OWNERS`].
+pub(crate) struct OwnedCpu {
+    cpu: u32,
+    apic_id: u32,
+}
+
+impl OwnedCpu {
+    /// Takes `cpu` offline for `os`.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if it is owned, offline already, or can't be taken offline; `EINVAL` for one that
+    /// can't be had at all. The log says why.
+    pub(crate) fn take(cpu: CpuId, os: &CString) -> Result<Self> {
+        check(cpu, os)?;
+        let id = cpu.as_u32();
+        let owner = Owner {
+            cpu: id,
+            os: CString::try_from(&**os)?,
+        };
+        {
+            let mut owners = OWNERS.lock();
+            // Again, since the lock was not held since the check.
+            if owners.iter().any(|owner| owner.cpu == id) {
+                return Err(EBUSY);
+            }
+            owners.push(owner, GFP_KERNEL)?;
+        }
+        let apic_id = apic_id(cpu);
+        // SAFETY: `cpu` is a possible CPU.
+        match unsafe { bindings::remove_cpu(id) } {
+            // INVARIANT: It is offline now, and the prepare callback keeps it so.
+            0 => Ok(OwnedCpu { cpu: id, apic_id }),
+            error => {
+                disown(id);
+                if error > 0 {
+                    pr_err!("{}: CPU {} is offline already and not ours to take: bring it online first\n", &**os, id);
+                    return Err(EBUSY);
+                }
+                pr_err!(
+                    "{}: the first OS can't take CPU {} offline (error {}): choose another\n",
+                    &**os,
+                    id,
+                    error
+                );
+                Err(Error::from_errno(error))
+            }
+        }
+    }
+
+    /// The number that the first OS knows it by.
+    pub(crate) fn number(&self) -> u32 {
+        self.cpu
+    }
+
+    /// The ID of its local APIC.
+    pub(crate) fn apic_id(&self) -> u32 {
+        self.apic_id
+    }
+}
+
+impl Drop for OwnedCpu {
+    fn drop(&mut self) {
+        disown(self.cpu);
+        // SAFETY: By the type invariants it is a CPU that was online before.
+        let result = unsafe { bindings::add_cpu(self.cpu) };
+        if result < 0 {
+            pr_err!(
+                "CPU {} did not come back online (error {}): try /sys/devices/system/cpu/cpu{}/online\n",
+                self.cpu,
+                result,
+                self.cpu
+            );
+        }
+    }
+}
+
+fn disown(cpu: u32) {
+    OWNERS.lock().retain(|owner| owner.cpu != cpu);
+}
+
+/// Checks whether `os` could take `cpu` as things are; the same errors as [`OwnedCpu::take`].
+pub(crate) fn check(cpu: CpuId, os: &CString) -> Result {
+    let id = cpu.as_u32();
+    if id == 0 {
+        pr_err!("{}: CPU 0 stays with the first OS: choose others\n", &**os);
+        return Err(EINVAL);
+    }
+    // SAFETY: The mask is the kernel's own, and lives as long as it does.
+    let present = unsafe { Cpumask::from_raw(addr_of!(bindings::__cpu_present_mask)) };
+    if !present.test(cpu) {
+        pr_err!("{}: there is no CPU {}\n", &**os, id);
+        return Err(EINVAL);
+    }
+    if let Some(owner) = OWNERS.lock().iter().find(|owner| owner.cpu == id) {
+        pr_err!("{}: CPU {} belongs to '{}'\n", &**os, id, &*owner.os);
+        return Err(EBUSY);
+    }
+    Ok(())
+}
+
+/// A set of CPUs.
+pub(crate) struct CpuSet(CpumaskVar);
+
+// SAFETY: It owns its mask, as a box does.
+unsafe impl Send for CpuSet {}
+
+impl CpuSet {
+    /// Parses a CPU list such as `2-3,6`.
+    ///
+    /// # Errors
+    ///
+    /// Those of `bitmap_parselist()`: `EINVAL`, and `ERANGE` for a CPU beyond the last possible.
+    pub(crate) fn parse(list: &CStr) -> Result<Self> {
+        let mask = CpumaskVar::new_zero(GFP_KERNEL)?;
+        // SAFETY: The list is a C string, and the mask has room for `nr_cpu_ids` bits.
+        to_result(unsafe {
+            bindings::bitmap_parselist(
+                list.as_char_ptr(),
+                mask.as_raw().cast(),
+                nr_cpu_ids() as c_int,
+            )
+        })?;
+        Ok(CpuSet(mask))
+    }
+
+    /// Writes the set as a list into `buffer`, and returns its length.
+    pub(crate) fn print(&self, buffer: &mut [u8]) -> usize {
+        // SAFETY: The mask has `nr_cpu_ids` bits, and the buffer is as long as is said.
+        let len = unsafe {
+            bindings::bitmap_print_list_to_buf(
+                buffer.as_mut_ptr().cast(),
+                self.0.as_raw().cast(),
+                nr_cpu_ids() as c_int,
+                0,
+                buffer.len(),
+            )
+        };
+        // It ends with a newline and a zero.
+        let written = &buffer[..usize::try_from(len).unwrap_or(0)];
+        written.trim_ascii_end().len()
+    }
+
+    /// Whether there is no CPU in it.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.empty()
+    }
+
+    /// Its CPUs, in ascending order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = CpuId> + '_ {
+        possible_cpus().filter(|&cpu| self.0.test(cpu))
+    }
+}
+
+fn possible_cpus() -> impl Iterator<Item = CpuId> {
+    (0..nr_cpu_ids()).filter_map(CpuId::from_u32)
+}
+
+/// Whether any possible CPU of the machine has this APIC ID.
+pub(crate) fn apic_id_exists(id: u32) -> bool {
+    possible_cpus().any(|cpu| apic_id(cpu) == id)
+}
+
+fn apic_id(cpu: CpuId) -> u32 {
+    // SAFETY: The array is set up at boot and constant since; `cpu` is a possible CPU.
+    let offset = unsafe { *addr_of!(bindings::__per_cpu_offset[cpu.as_u32() as usize]) };
+    let template = addr_of_mut!(bindings::x86_cpu_to_apicid);
+    // SAFETY: This is what `per_cpu()` does: each possible CPU's copy of a per-CPU variable lies at
+    // its offset from the template. It is constant after boot.
+    unsafe { template.wrapping_byte_add(offset).read() }
+}

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `boot_params`, the "zero page", that a kernel is entered with.
+//!
+//! Reference: Documentation/arch/x86/zero-page.rst and boot.rst; `struct boot_params` in
+//! `arch/x86/include/uapi/asm/bootparam.h`. No real-mode setup code runs, so that the boot loader
+//! fills in what that would have found out: here, only the memory map.
+
+use crate::bzimage::SETUP_HEADER_START;
+use crate::firmware::e820;
+use crate::layout::Layout;
+
+/// Bytes of `boot_params`.
+pub const LEN: usize = 4096;
+
+const ACPI_RSDP_ADDR: usize = 0x070;
+const EXT_RAMDISK_IMAGE: usize = 0x0c0;
+const EXT_RAMDISK_SIZE: usize = 0x0c4;
+const EXT_CMD_LINE_PTR: usize = 0x0c8;
+const E820_ENTRIES: usize = 0x1e8;
+const TYPE_OF_LOADER: usize = 0x210;
+const CODE32_START: usize = 0x214;
+const RAMDISK_IMAGE: usize = 0x218;
+const RAMDISK_SIZE: usize = 0x21c;
+const CMD_LINE_PTR: usize = 0x228;
+const E820_TABLE: usize = 0x2d0;
+
+/// A boot loader without a number of its own.
+const LOADER_UNDEFINED: u8 = 0xff;
+
+/// Writes `boot_params` for a successor that boots the kernel with `setup_header` (see
+/// [`BzImage::setup_header`](crate::bzimage::BzImage::setup_header)), its RSDP at `rsdp`.
+pub fn write(page: &mut [u8; LEN], setup_header: &[u8], layout: &Layout, rsdp: u64) {
+    page.fill(0);
+    page[SETUP_HEADER_START..SETUP_HEADER_START + setup_header.len()].copy_from_slice(setup_header);
+
+    page[TYPE_OF_LOADER] = LOADER_UNDEFINED;
+    put(page, ACPI_RSDP_ADDR, rsdp.to_le_bytes());
+    put(page, CODE32_START, low_half(layout.kernel.start()));
+    put(page, CMD_LINE_PTR, low_half(layout.command_line.start()));
+    put(page, EXT_CMD_LINE_PTR, high_half(layout.command_line.start()));
+    if let Some(initrd) = layout.initrd {
+        put(page, RAMDISK_IMAGE, low_half(initrd.start()));
+        put(page, EXT_RAMDISK_IMAGE, high_half(initrd.start()));
+        put(page, RAMDISK_SIZE, low_half(initrd.len()));
+        put(page, EXT_RAMDISK_SIZE, high_half(initrd.len()));
+    }
+
+    let map = e820::map(layout);
+    page[E820_ENTRIES] = map.len() as u8;
+    for (index, entry) in map.iter().enumerate() {
+        put(page, E820_TABLE + index * e820::ENTRY_LEN, entry.to_bytes());
+    }
+}
+
+fn put<const N: usize>(page: &mut [u8; LEN], offset: usize, bytes: [u8; N]) {
+    page[offset..offset + N].copy_from_slice(&bytes);
+}
+
+fn low_half(value: u64) -> [u8; 4] {
+    (value as u32).to_le_bytes()
+}
+
+fn high_half(value: u64) -> [u8; 4] {
+    ((value >> 32) as u32).to_le_bytes()
+}

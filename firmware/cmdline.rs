@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The command line of a successor: what the person gave, and what it needs to keep to itself.
+//!
+//! Each parameter that is added keeps the kernel off something it would share with the others;
+//! one that would undo that is refused rather than overridden, so that what a person writes is
+//! what the kernel gets.
+
+use crate::kernel_params::{memparse, params, Param};
+use core::fmt::{self, Write};
+
+/// What the machine and the OS's configuration contribute to the command line.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts {
+    /// The frequency of the TSC in kHz.
+    pub tsc_khz: u32,
+    /// The I/O port of the successor's own serial port, if it has one.
+    pub console: Option<u16>,
+}
+
+/// Why a command line can't be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Error<'a> {
+    /// The person's parameter undoes what keeps the systems apart.
+    Conflict {
+        /// The parameter, as written.
+        given: &'a str,
+        /// What it would break.
+        why: &'static str,
+    },
+    /// The whole does not fit; the longest that would, in bytes.
+    TooLong(usize),
+}
+
+impl fmt::Display for Error<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Error::Conflict { given, why } => {
+                write!(f, "cmdline: '{given}' can't be used: {why}; remove it")
+            }
+            Error::TooLong(max) => write!(
+                f,
+                "cmdline: with the parameters added to it, it is longer than {max} bytes; shorten it"
+            ),
+        }
+    }
+}
+
+/// Parameters that no successor may have, and why.
+const REFUSED: &[(&str, &str)] = &[
+    ("memmap", "the memory map is made from 'memory'"),
+    ("acpi", "the ACPI tables tell it which CPUs are its own"),
+    ("acpi_rsdp", "the ACPI tables are made for it"),
+    ("noapic", "it has no other interrupt controller"),
+    ("nolapic", "its CPUs need their local APICs"),
+    ("disableapic", "its CPUs need their local APICs"),
+    ("apic", "the APIC driver decides whom its IPIs reach"),
+    ("hpet", "the HPET is the first OS's"),
+    ("earlyprintk", "it would write to a port of the first OS; use earlycon=uart8250,io,PORT"),
+];
+
+/// Parameters by which the decompressor would touch what is not the successor's:
+/// `console_init()` in `arch/x86/boot/early_serial_console.c`, `get_cmdline_acpi_rsdp()` in
+/// `arch/x86/boot/compressed/acpi.c`.
+const DECOMPRESSOR: &[&str] = &["acpi_rsdp", "console", "earlyprintk"];
+
+/// Writes the command line and its terminating zero into `out`, and returns its length without
+/// the zero. `limit` is the longest that the kernel takes.
+///
+/// # Errors
+///
+/// [`Error::Conflict`] and [`Error::TooLong`]; what is in `out` is then of no use.
+pub fn write<'a>(
+    given: &'a str,
+    facts: &Facts,
+    limit: usize,
+    out: &mut [u8],
+) -> Result<usize, Error<'a>> {
+    for param in params(given).chain(decompressor_params(given)) {
+        refuse_foreign(&param, facts.console)?;
+    }
+    let mut line = Line {
+        given,
+        max: limit.min(out.len().saturating_sub(1)),
+        out,
+        len: 0,
+    };
+    // IPIs to all (reboot, panic, stop_machine) would otherwise be sent by shorthand.
+    line.own(
+        "no_ipi_broadcast",
+        format_args!("1"),
+        "broadcast IPIs would reach the other systems' CPUs",
+    )?;
+    line.own(
+        "tsc_early_khz",
+        format_args!("{}", facts.tsc_khz),
+        "the PIT to calibrate by is the first OS's, and the frequency is known",
+    )?;
+    line.own(
+        "tsc",
+        format_args!("reliable"),
+        "no other clock is its own to check the TSC against",
+    )?;
+    line.own(
+        "pci",
+        format_args!("off"),
+        "the PCI configuration ports are the first OS's",
+    )?;
+    line.own(
+        "8250.nr_uarts",
+        format_args!("{}", u8::from(facts.console.is_some())),
+        "the other serial ports are not its own",
+    )?;
+    if let Some(port) = facts.console {
+        // By its port: as ttyS0 it would be the PC's first port until ACPI has told of this one
+        // (univ8250_console_setup()). It becomes ttyS0 then.
+        if !params(given).any(|param| param.is("console") && is_console_on_port(&param)) {
+            line.push(format_args!("console=uart8250,io,{port:#x},115200"))?;
+        }
+    }
+    if !given.is_empty() {
+        line.push(format_args!("{given}"))?;
+    }
+    line.out[line.len] = 0;
+    Ok(line.len)
+}
+
+/// What the kernel's decompressor would take for its parameters: it reads the line for itself, and
+/// knows neither quotes nor `--` (`__cmdline_find_option()` in `arch/x86/boot/cmdline.c`).
+fn decompressor_params(line: &str) -> impl Iterator<Item = Param<'_>> {
+    line.split(|c| c <= ' ').filter_map(|text| {
+        let (name, value) = text.split_once('=')?;
+        DECOMPRESSOR.contains(&name).then_some(Param {
+            name,
+            value: Some(value),
+            text,
+        })
+    })
+}
+
+/// Refuses what is in [`REFUSED`], and a console on a port that is not `own`.
+fn refuse_foreign<'a>(param: &Param<'a>, own: Option<u16>) -> Result<(), Error<'a>> {
+    let conflict = |why| Error::Conflict {
+        given: param.text,
+        why,
+    };
+    if let Some((_, why)) = REFUSED.iter().find(|(name, _)| param.is(name)) {
+        return Err(conflict(why));
+    }
+    let value = param.value.unwrap_or("");
+    if param.is("console") && value.starts_with("ttyS") {
+        return Err(conflict(
+            "until its own port is found, that is the first OS's; 'console' makes it the console",
+        ));
+    }
+    if !is_console_on_port(param) {
+        return Ok(());
+    }
+    // `uart8250,io,PORT[,OPTIONS]`; see "earlycon=" in kernel-parameters.txt.
+    let port = value
+        .strip_prefix("uart8250,io,")
+        .or(value.strip_prefix("uart,io,"))
+        .and_then(memparse)
+        .map(|(port, _)| port);
+    match port {
+        Some(port) if Some(port) == own.map(u64::from) => Ok(()),
+        _ => Err(conflict("that is not the port in 'console'")),
+    }
+}
+
+/// Whether `param` makes a serial port a console that is named by its address.
+fn is_console_on_port(param: &Param<'_>) -> bool {
+    param.is("earlycon")
+        || (param.is("console") && param.value.is_some_and(|value| value.starts_with("uart")))
+}
+
+/// The command line as it grows in `out`, never beyond `max` bytes.
+struct Line<'a, 'b> {
+    given: &'a str,
+    out: &'b mut [u8],
+    len: usize,
+    max: usize,
+}
+
+impl<'a> Line<'a, '_> {
+    /// Adds `name=value`, unless the person gave just that; `why` it must be so if they gave
+    /// something else.
+    fn own(
+        &mut self,
+        name: &'static str,
+        value: fmt::Arguments<'_>,
+        why: &'static str,
+    ) -> Result<(), Error<'a>> {
+        let before = self.len;
+        self.push(format_args!("{name}={value}"))?;
+        let ours = self.out[before..self.len].trim_ascii_start();
+        let ours = &ours[name.len() + 1..];
+        let mut given = params(self.given).filter(|param| param.is(name)).peekable();
+        if given.peek().is_some() {
+            if let Some(other) = given.find(|param| param.value.map(str::as_bytes) != Some(ours)) {
+                return Err(Error::Conflict {
+                    given: other.text,
+                    why,
+                });
+            }
+            self.len = before;
+        }
+        Ok(())
+    }
+
+    /// Adds `text`, behind a space where it is not the first.
+    fn push(&mut self, text: fmt::Arguments<'_>) -> Result<(), Error<'a>> {
+        let space = if self.len > 0 { " " } else { "" };
+        write!(self, "{space}{text}").map_err(|fmt::Error| Error::TooLong(self.max))
+    }
+}
+
+impl Write for Line<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let end = self.len + text.len();
+        if end > self.max {
+            return Err(fmt::Error);
+        }
+        self.out[self.len..end].copy_from_slice(text.as_bytes());
+        self.len = end;
+        Ok(())
+    }
+}

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The memory map of a successor: its own memory and nothing else.
+//!
+//! Format: ACPI specification 6.5, section 15.1 (INT 15h, E820h); `struct boot_e820_entry` in
+//! `arch/x86/include/uapi/asm/setup_data.h`.
+
+use crate::layout::Layout;
+use crate::memmap::Range;
+
+/// Bytes of an entry in `boot_params`: address, size (64 bits each) and type (32 bits).
+pub const ENTRY_LEN: usize = 20;
+
+/// What a range is, by the specification's number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Kind {
+    /// Usable RAM (AddressRangeMemory).
+    Ram = 1,
+    /// Tables, which the kernel keeps its hands off (AddressRangeACPI).
+    Acpi = 3,
+}
+
+/// One entry of the map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The memory.
+    pub range: Range,
+    /// What it is.
+    pub kind: Kind,
+}
+
+impl Entry {
+    /// The entry as it stands in `boot_params`.
+    pub fn to_bytes(self) -> [u8; ENTRY_LEN] {
+        let mut bytes = [0; ENTRY_LEN];
+        bytes[0..8].copy_from_slice(&self.range.start().to_le_bytes());
+        bytes[8..16].copy_from_slice(&self.range.len().to_le_bytes());
+        bytes[16..20].copy_from_slice(&(self.kind as u32).to_le_bytes());
+        bytes
+    }
+}
+
+/// The memory map of a successor, by ascending address.
+pub fn map(layout: &Layout) -> [Entry; 3] {
+    let entry = |range, kind| Entry { range, kind };
+    [
+        entry(layout.low.ram(), Kind::Ram),
+        entry(layout.firmware, Kind::Acpi),
+        entry(layout.ram, Kind::Ram),
+    ]
+}

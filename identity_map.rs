@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The page tables that a 64-bit kernel is entered with: an identity map.
+//!
+//! Only what the 64-bit boot protocol asks for is mapped (Documentation/arch/x86/boot.rst: the
+//! kernel, `boot_params` and the command line), by 2 MiB pages, and the first 2 MiB, where the
+//! trampoline runs and `find_trampoline_placement()` looks at the BIOS data area. The kernel maps
+//! the rest itself. Format: Intel SDM volume 3, section 5.5 "4-level paging".
+
+use crate::memmap::Range;
+
+/// Bytes of a table, and its alignment.
+pub const TABLE: usize = 4096;
+
+const ENTRIES: usize = TABLE / 8;
+const PRESENT: u64 = 1 << 0;
+const WRITABLE: u64 = 1 << 1;
+/// The entry of a page directory maps a 2 MiB page.
+const LARGE: u64 = 1 << 7;
+const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
+const LARGE_PAGE: u64 = 2 << 20;
+/// 4-level paging translates 48 bits, the highest of which is repeated in those above it: only
+/// below this bit an address can be mapped to itself.
+const ADDRESS_BITS: u32 = 47;
+
+/// Writes page tables into `root` (the top table) and `tables` (all others; it lies at physical
+/// address `tables_at`) that map `ranges` to themselves.
+///
+/// Returns [`None`] if `tables` has too little room or a range is beyond 47 bits.
+pub fn build(
+    root: &mut [u8; TABLE],
+    tables: &mut [u8],
+    tables_at: u64,
+    ranges: &[Range],
+) -> Option<()> {
+    root.fill(0);
+    tables.fill(0);
+    let mut map = Map {
+        root,
+        tables,
+        tables_at,
+        used: 0,
+    };
+    for range in ranges {
+        if (range.end() - 1) >> ADDRESS_BITS != 0 {
+            return None;
+        }
+        let mut page = range.start() & !(LARGE_PAGE - 1);
+        while page < range.end() {
+            map.large_page(page)?;
+            page += LARGE_PAGE;
+        }
+    }
+    Some(())
+}
+
+/// One table: the root, or one of `tables` by its number.
+#[derive(Clone, Copy)]
+enum Table {
+    Root,
+    Number(usize),
+}
+
+struct Map<'a> {
+    root: &'a mut [u8; TABLE],
+    tables: &'a mut [u8],
+    tables_at: u64,
+    /// How many of `tables` are in use.
+    used: usize,
+}
+
+impl Map<'_> {
+    fn large_page(&mut self, address: u64) -> Option<()> {
+        let index = |shift: u32| (address >> shift) as usize % ENTRIES;
+        let pdpt = self.descend(Table::Root, index(39))?;
+        let directory = self.descend(pdpt, index(30))?;
+        *self.entry(directory, index(21))? = (address | PRESENT | WRITABLE | LARGE).to_le_bytes();
+        Some(())
+    }
+
+    /// The table that entry `index` of `table` points to, made if there is none yet.
+    fn descend(&mut self, table: Table, index: usize) -> Option<Table> {
+        let (next, at) = (self.used, self.tables_at);
+        let entry = self.entry(table, index)?;
+        let value = u64::from_le_bytes(*entry);
+        if value & PRESENT != 0 {
+            return Some(Table::Number(((value & ADDRESS) - at) as usize / TABLE));
+        }
+        *entry = ((at + (next * TABLE) as u64) | PRESENT | WRITABLE).to_le_bytes();
+        self.used += 1;
+        (self.used * TABLE <= self.tables.len()).then_some(Table::Number(next))
+    }
+
+    fn entry(&mut self, table: Table, index: usize) -> Option<&mut [u8; 8]> {
+        let bytes = match table {
+            Table::Root => &mut self.root[..],
+            Table::Number(number) => self.tables.get_mut(number * TABLE..)?,
+        };
+        bytes
+            .get_mut(index * 8..index * 8 + 8)?
+            .try_into()
+            .ok()
+    }
+}

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Reading a kernel command line the way the kernel does.
+//!
+//! Reference: `next_arg()` and `memparse()` in `lib/cmdline.c`, and
+//! Documentation/admin-guide/kernel-parameters.rst.
+
+/// One parameter of a command line: `name`, or `name=value`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Param<'a> {
+    /// What stands before the `=`.
+    pub name: &'a str,
+    /// What stands behind it, without the quotes around it.
+    pub value: Option<&'a str>,
+    /// The whole parameter as it was written.
+    pub text: &'a str,
+}
+
+impl Param<'_> {
+    /// Whether this is parameter `name`; the kernel takes `-` and `_` in names for the same
+    /// (`parameq()` in `kernel/params.c`).
+    pub fn is(&self, name: &str) -> bool {
+        let fold = |byte: u8| if byte == b'-' { b'_' } else { byte };
+        self.name.len() == name.len()
+            && self
+                .name
+                .bytes()
+                .zip(name.bytes())
+                .all(|(a, b)| fold(a) == fold(b))
+    }
+}
+
+/// The parameters of `line` that are the kernel's: those up to `--`, behind which init's begin.
+pub fn params(line: &str) -> Params<'_> {
+    Params { rest: line }
+}
+
+/// Iterator over a command line; see [`params`].
+#[derive(Clone)]
+pub struct Params<'a> {
+    rest: &'a str,
+}
+
+impl<'a> Iterator for Params<'a> {
+    type Item = Param<'a>;
+
+    fn next(&mut self) -> Option<Param<'a>> {
+        let line = self.rest.trim_start_matches(is_space);
+        if line.is_empty() {
+            return None;
+        }
+        let mut quoted = false;
+        let end = line
+            .find(|c: char| {
+                quoted ^= c == '"';
+                is_space(c) && !quoted
+            })
+            .unwrap_or(line.len());
+        let (text, rest) = line.split_at(end);
+        // A quote may stand before the value or before the whole parameter; the last one closes it.
+        let (bare, quoted) = strip_quote(text);
+        // A '=' that nothing stands before is part of the name.
+        let equals = bare.bytes().skip(1).position(|byte| byte == b'=');
+        let (name, value) = match equals {
+            Some(behind_first) => {
+                let (name, value) = bare.split_at(1 + behind_first);
+                let (value, value_quoted) = strip_quote(&value[1..]);
+                (name, Some(close_quote(value, quoted || value_quoted)))
+            }
+            None => (close_quote(bare, quoted), None),
+        };
+        if name == "--" && value.is_none() {
+            self.rest = "";
+            return None;
+        }
+        self.rest = rest;
+        Some(Param { name, value, text })
+    }
+}
+
+/// The kernel's `isspace()` looks at bytes, and 0xa0 is a space to it even inside of a character
+/// (`_ctype` in `lib/ctype.c`).
+fn is_space(c: char) -> bool {
+    c.is_ascii_whitespace()
+        || c == '\x0b'
+        || c.encode_utf8(&mut [0; 4]).bytes().any(|byte| byte == 0xa0)
+}
+
+/// `text` without the quote at its start, and whether there was one.
+fn strip_quote(text: &str) -> (&str, bool) {
+    match text.strip_prefix('"') {
+        Some(inner) => (inner, true),
+        None => (text, false),
+    }
+}
+
+/// `text` without the quote at its end, if one was opened.
+fn close_quote(text: &str, quoted: bool) -> &str {
+    match text.strip_suffix('"') {
+        Some(inner) if quoted => inner,
+        _ => text,
+    }
+}
+
+/// Takes a number with an optional suffix (K, M, G, T, P, E: powers of 1024) off the front of
+/// `text`, as `memparse()` does, and returns it with what follows it.
+///
+/// Where `memparse()` wraps around or stops at a character, this returns [`None`]: there is no
+/// number, or it does not fit in 64 bits.
+pub fn memparse(text: &str) -> Option<(u64, &str)> {
+    let (radix, digits) = match text.strip_prefix("0x").or(text.strip_prefix("0X")) {
+        Some(hex) => (16, hex),
+        None if text.starts_with('0') => (8, text),
+        None => (10, text),
+    };
+    let end = digits
+        .find(|c: char| !c.is_digit(radix))
+        .unwrap_or(digits.len());
+    let number = u64::from_str_radix(&digits[..end], radix).ok()?;
+    let rest = &digits[end..];
+    let shift = match rest.bytes().next().map(|c| c.to_ascii_uppercase()) {
+        Some(b'K') => 10,
+        Some(b'M') => 20,
+        Some(b'G') => 30,
+        Some(b'T') => 40,
+        Some(b'P') => 50,
+        Some(b'E') => 60,
+        _ => return Some((number, rest)),
+    };
+    Some((number.checked_mul(1 << shift)?, &rest[1..]))
+}

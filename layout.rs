@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Where everything lies in the memory of a successor.
+//!
+//! ```text
+//! low slice (below 640 KiB)      range (2 MiB aligned)
+//! +-----------------------+      +--------------------------------------+
+//! | trampoline page: ours |      | firmware area, 1 MiB: ACPI data      |
+//! | page table root: ours |      |   boot_params, command line, mailbox,|
+//! | RAM for its real-mode |      |   I/O APIC page, tables, page tables |
+//! | trampoline            |      +--------------------------------------+
+//! +-----------------------+      | RAM: kernel (load address, init_size)|
+//!                                |   ...                                |
+//!                                |   initrd, at the end                 |
+//!                                +--------------------------------------+
+//! ```
+
+use crate::bzimage::BzImage;
+use crate::memmap::Range;
+use core::fmt;
+
+/// Size of a page in bytes.
+pub const PAGE: u64 = 4096;
+/// Ranges start and end at multiples of this, the size of a large page.
+pub const RANGE_ALIGN: u64 = 2 << 20;
+/// The end of the low memory that a real-mode trampoline may lie in.
+pub const LOW_END: u64 = 640 << 10;
+/// The bytes of low memory for a successor; see [`LowSlice`].
+pub const LOW_SLICE_LEN: u64 = 64 << 10;
+
+/// Offset of the I/O APIC in the trampoline's page; `trampoline.S` ends before it.
+const IOAPIC: u64 = 0x800;
+/// Length of the firmware area in bytes.
+const FIRMWARE_LEN: u64 = 1 << 20;
+const FOUR_GIB: u64 = 1 << 32;
+
+// What the firmware area holds, by offset.
+const BOOT_PARAMS: u64 = 0;
+const COMMAND_LINE: u64 = 0x1000;
+const MAILBOX: u64 = 0x2000;
+const ACPI: u64 = 0x3000;
+const PAGE_TABLES: u64 = 0xe0000;
+
+/// Why a successor does not fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// The range does not hold the kernel and the initrd.
+    TooSmall {
+        /// The least length that would do.
+        needed: u64,
+        /// What there is.
+        len: u64,
+    },
+    /// The range reaches above 4 GiB and the kernel does not.
+    Above4G,
+    /// The initrd would end above what the kernel can reach.
+    InitrdTooHigh {
+        /// The highest address of its last byte.
+        max: u64,
+    },
+    /// The range does not start and end at multiples of [`RANGE_ALIGN`].
+    Unaligned,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Error::TooSmall { needed, len } => write!(
+                f,
+                "{} MiB of memory are too few: kernel and initrd need at least {} MiB",
+                len >> 20,
+                needed.div_ceil(1 << 20)
+            ),
+            Error::Above4G => f.write_str("this kernel needs a range below 4 GiB"),
+            Error::InitrdTooHigh { max } => {
+                write!(f, "this kernel needs its initrd below {max:#x}")
+            }
+            Error::Unaligned => f.write_str("memory must start and end at multiples of 2 MiB"),
+        }
+    }
+}
+
+/// The low memory of a successor: two pages that are not its RAM, and its RAM.
+///
+/// # Invariants
+///
+/// The slice is page-aligned, lies below [`LOW_END`], and is longer than two pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LowSlice(Range);
+
+impl LowSlice {
+    /// `range` as a slice; [`None`] if it is not page-aligned, too high or too short.
+    pub fn new(range: Range) -> Option<Self> {
+        // INVARIANT: Checked here.
+        (range.align_inwards(PAGE) == Some(range)
+            && range.end() <= LOW_END
+            && range.len() > 2 * PAGE)
+            .then_some(LowSlice(range))
+    }
+
+    /// The page that its CPUs start and park in; never the successor's.
+    pub fn trampoline(&self) -> u64 {
+        self.0.start()
+    }
+
+    /// Where the successor finds its I/O APIC: 256 bytes of memory behind the trampoline's code,
+    /// read as one that has a single pin. The MADT has 32 bits for the address, so that it can't
+    /// lie in the range, which may be above 4 GiB.
+    pub fn ioapic(&self) -> u32 {
+        // The slice is below LOW_END.
+        (self.trampoline() + IOAPIC) as u32
+    }
+
+    /// The page for the root of the page tables that the kernel is entered with. The trampoline
+    /// loads it while it can only reach the first 4 GiB. Never the successor's, since the kernel
+    /// borrows low RAM (`find_trampoline_placement()`) while it still runs on these tables.
+    pub fn page_table_root(&self) -> u64 {
+        self.0.start() + PAGE
+    }
+
+    /// The RAM, for the successor's own real-mode trampoline (`reserve_real_mode()`).
+    pub fn ram(&self) -> Range {
+        let skipped = 2 * PAGE;
+        Range::new(self.0.start() + skipped, self.0.len() - skipped).unwrap_or(self.0)
+    }
+}
+
+/// Where everything of one successor lies. Addresses are physical.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// The successor's low memory.
+    pub low: LowSlice,
+    /// The firmware area: not RAM for the successor.
+    pub firmware: Range,
+    /// The RAM behind the firmware area, up to the end of the range.
+    pub ram: Range,
+    /// `boot_params`, one page.
+    pub boot_params: Range,
+    /// The command line, one page.
+    pub command_line: Range,
+    /// The page in which the successor's sleep registers lie.
+    pub mailbox: Range,
+    /// Room for the ACPI tables.
+    pub acpi: Range,
+    /// Room for page tables.
+    pub page_tables: Range,
+    /// What the kernel needs while it unpacks itself; its code is copied to the start.
+    pub kernel: Range,
+    /// The initrd, if there is one; exactly its length.
+    pub initrd: Option<Range>,
+}
+
+/// Plans the layout of a successor that boots `image` with an initrd of `initrd_len` bytes (0:
+/// none) in `range`.
+///
+/// Every range of the result lies within `range`, and no two overlap.
+///
+/// # Errors
+///
+/// [`Error`] tells why it does not fit and what would.
+pub fn plan(
+    range: Range,
+    low: LowSlice,
+    image: &BzImage,
+    initrd_len: u64,
+) -> Result<Layout, Error> {
+    if range.align_inwards(RANGE_ALIGN) != Some(range) {
+        return Err(Error::Unaligned);
+    }
+    if range.end() > FOUR_GIB && !image.above_4g {
+        return Err(Error::Above4G);
+    }
+
+    let align = image.alignment.max(RANGE_ALIGN);
+    // A kernel that lies below `pref_address` moves itself there, wherever that is (boot.rst).
+    let kernel_start = (range.start() + FIRMWARE_LEN)
+        .max(image.pref_address)
+        .checked_next_multiple_of(align);
+    let initrd_room = initrd_len.checked_next_multiple_of(PAGE);
+    // What is asked for may be absurd, so that each sum may overflow: then nothing is enough.
+    let needed = kernel_start
+        .and_then(|start| start.checked_add(image.init_size))
+        .and_then(|end| end.checked_next_multiple_of(PAGE))
+        .and_then(|end| end.checked_add(initrd_room?))
+        .and_then(|end| end.checked_next_multiple_of(RANGE_ALIGN))
+        .map_or(u64::MAX, |end| end - range.start());
+    let too_small = Error::TooSmall {
+        needed,
+        len: range.len(),
+    };
+    if needed > range.len() {
+        return Err(too_small);
+    }
+    let kernel = kernel_start
+        .and_then(|start| Range::new(start, image.init_size))
+        .ok_or(too_small)?;
+    let initrd = Range::new(
+        range.end() - initrd_room.unwrap_or(0),
+        initrd_len,
+    );
+    if let Some(initrd) = initrd {
+        let max = image.initrd_addr_max;
+        if !image.above_4g && initrd.end() - 1 > max {
+            return Err(Error::InitrdTooHigh { max });
+        }
+    }
+
+    let part = |offset: u64, end: u64| {
+        Range::from_to(range.start() + offset, range.start() + end).ok_or(too_small)
+    };
+    Ok(Layout {
+        low,
+        firmware: part(0, FIRMWARE_LEN)?,
+        ram: part(FIRMWARE_LEN, range.len())?,
+        boot_params: part(BOOT_PARAMS, BOOT_PARAMS + PAGE)?,
+        command_line: part(COMMAND_LINE, COMMAND_LINE + PAGE)?,
+        mailbox: part(MAILBOX, MAILBOX + PAGE)?,
+        acpi: part(ACPI, PAGE_TABLES)?,
+        page_tables: part(PAGE_TABLES, FIRMWARE_LEN)?,
+        kernel,
+        initrd,
+    })
+}

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Mint: several independent Linux systems on one machine, without virtualization.
+//!
+//! Data flows one way: sysfs -> OS instance -> load -> firmware tables -> start. See
+//! Documentation/architecture.rst.
+
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+
+// Pure: no kernel in them, tested on the host (tools/testing/unit).
+pub mod bzimage;
+pub mod firmware;
+pub mod identity_map;
+pub mod kernel_params;
+pub mod layout;
+pub mod memmap;
+pub mod state;
+
+// The kernel's side.
+mod cpu_offline;
+mod file;
+mod io_port;
+mod kobject;
+mod local_apic;
+mod log;
+mod mem_reserve;
+mod mint_kexec;
+mod module_ref;
+mod os_instance;
+mod phys_memory;
+mod preconditions;
+mod sysfs;
+mod wakeup;
+
+use crate::{
+    cpu_offline::Hotplug, kobject::Node, local_apic::LocalApic, mem_reserve::Pool,
+    memmap::Range, mint_kexec::Images, os_instance::Machine, sysfs::Root,
+};
+
+module! {
+    type: Mint,
+    name: "mint",
+    authors: ["The Mint developers"],
+    description: "Several independent Linux systems on one machine, without virtualization",
+    license: "GPL",
+    params: {
+        pool_start: u64 {
+            default: 0,
+            description: "Address of the memory for successors (default: what memmap= reserved)",
+        },
+        pool_size: u64 {
+            default: 0,
+            description: "Size of the memory for successors in bytes",
+        },
+        low_start: u64 {
+            default: 0,
+            description: "Address of the memory for trampolines, below 640 KiB (default: what memmap= reserved)",
+        },
+        low_size: u64 {
+            default: 0,
+            description: "Size of the memory for trampolines in bytes",
+        },
+    },
+}
+
+/// What lives as long as the module; dropped in this order.
+struct Mint {
+    root: Pin<KBox<Node<Root>>>,
+    _hotplug: Hotplug,
+}
+
+impl kernel::Module for Mint {
+    fn init(_module: &'static ThisModule) -> Result<Self> {
+        let mut buffer = KVec::from_elem(0u8, preconditions::COMMAND_LINE_SIZE, GFP_KERNEL)?;
+        let cmdline = file::read_text(c"/proc/cmdline", &mut buffer)?;
+        preconditions::check_machine(cmdline)?;
+
+        let machine = Arc::new(
+            Machine {
+                pool: claim_pool(cmdline)?,
+                apic: LocalApic::new()?,
+                images: Arc::pin_init(Images::new(), GFP_KERNEL)?,
+            },
+            GFP_KERNEL,
+        )?;
+        pr_info!(
+            "{} MiB and {} KiB of low memory for successors\n",
+            machine.pool.total() >> 20,
+            machine.pool.free_low() >> 10
+        );
+        let hotplug = Hotplug::register()?;
+        Ok(Mint {
+            root: Node::in_kernel(c"mint", Root::new(machine))?,
+            _hotplug: hotplug,
+        })
+    }
+}
+
+impl Drop for Mint {
+    fn drop(&mut self) {
+        self.root.close();
+    }
+}
+
+/// Claims what the module's parameters say, or else what `memmap=` reserved on `cmdline`.
+fn claim_pool(cmdline: &str) -> Result<Pool> {
+    use module_parameters::{low_size, low_start, pool_size, pool_start};
+    if pool_size.value() == 0 && low_size.value() == 0 {
+        return Pool::claim(memmap::reserved(cmdline));
+    }
+    let pool = Range::new(pool_start.value(), pool_size.value());
+    let low = Range::new(low_start.value(), low_size.value());
+    Pool::claim([pool, low].into_iter().flatten())
+}

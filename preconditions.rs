@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What must hold for the machine, for the first OS, and for whoever asks.
+
+use crate::{file::read_text, kernel_params::{memparse, params}};
+use core::ptr::addr_of;
+use kernel::{bindings, prelude::*};
+
+/// COMMAND_LINE_SIZE of `arch/x86/include/asm/setup.h`.
+pub(crate) const COMMAND_LINE_SIZE: usize = 2048;
+
+/// Checks the machine and how the first OS, whose command line is `cmdline`, was booted.
+///
+/// # Errors
+///
+/// `EOPNOTSUPP` if it can't be, `EPERM` if the first OS must be booted in another way. The log
+/// says what to do.
+pub(crate) fn check_machine(cmdline: &str) -> Result {
+    // SAFETY: It only reads flags.
+    if unsafe { bindings::cc_platform_has(bindings::cc_attr_CC_ATTR_MEM_ENCRYPT) } {
+        pr_err!("memory encryption (SME, SEV, TDX) is on: successors could not read what is copied for them; boot with mem_encrypt=off\n");
+        return Err(EOPNOTSUPP);
+    }
+    // The kernel takes the last one, and any number but 0 (apic_ipi_shorthand(),
+    // arch/x86/kernel/apic/ipi.c).
+    let no_broadcast = params(cmdline)
+        .filter(|param| param.is("no_ipi_broadcast"))
+        .last()
+        .and_then(|param| memparse(param.value?))
+        .is_some_and(|(number, _)| number != 0);
+    if !no_broadcast {
+        pr_err!("the first OS would send IPIs to all CPUs of the machine, successors' as well: boot it with no_ipi_broadcast=1\n");
+        return Err(EPERM);
+    }
+    if tsc_khz() == 0 {
+        pr_err!("the TSC's frequency is unknown, and it is the only clock of a successor\n");
+        return Err(EOPNOTSUPP);
+    }
+    Ok(())
+}
+
+/// The frequency of the TSC in kHz.
+pub(crate) fn tsc_khz() -> u32 {
+    // SAFETY: A plain number that is constant once it was calibrated.
+    unsafe { *addr_of!(bindings::tsc_khz) }
+}
+
+/// Checks that whoever calls may start another kernel: what kexec_load(2) would check.
+///
+/// # Errors
+///
+/// `EPERM`; the log says why.
+pub(crate) fn check_caller() -> Result {
+    if !capable_sys_boot() {
+        return Err(EPERM);
+    }
+    // SAFETY: It only asks the security modules, which log a refusal.
+    kernel::error::to_result(unsafe {
+        bindings::security_locked_down(bindings::lockdown_reason_LOCKDOWN_KEXEC)
+    })?;
+    let mut buffer = [0; 16];
+    // Without kexec in the kernel there is no such file, and nobody said no.
+    match read_text(c"/proc/sys/kernel/kexec_load_disabled", &mut buffer) {
+        Ok("0") | Err(ENOENT) => Ok(()),
+        _ => {
+            pr_err!("kernel.kexec_load_disabled is set: no kernel may be started until the next boot\n");
+            Err(EPERM)
+        }
+    }
+}
+
+/// Whether the caller has CAP_SYS_BOOT.
+pub(crate) fn capable_sys_boot() -> bool {
+    // SAFETY: Asks about the current task.
+    unsafe { bindings::capable(bindings::CAP_SYS_BOOT as c_int) }
+}

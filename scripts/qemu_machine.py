@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The one way in which demo, tests, shell and benchmarks run a machine in QEMU.
+
+A Machine has a serial port for each system on it. Whoever uses it waits for
+what a system prints, never for time to pass; when that does not come within
+the limit, the last lines of every port say why.
+"""
+
+import os
+import re
+import selectors
+import socket
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+CACHE = Path(os.environ["MINT_CACHE"])
+
+# The I/O ports of a PC's serial ports, in QEMU's order: the first is the first
+# OS's console, the others are for successors.
+UARTS = (0x3F8, 0x2F8, 0x3E8, 0x2E8)
+
+# What a kernel prints when something is wrong with it; nothing that it prints
+# in passing matches.
+SPLAT = re.compile(
+    rb"(WARNING: (CPU:|.* at |possible|suspicious|inconsistent|bad unlock|held lock)"
+    rb"|BUG: |kernel BUG at|Oops|general protection fault|Kernel panic"
+    rb"|INFO: (possible|rcu_|task .* blocked|lockdep|trying to register)"
+    rb"|rcu: INFO:|UBSAN:|KASAN:|KFENCE:|Bad page state|refcount_t:|unchecked MSR"
+    rb"|DEBUG_LOCKS_WARN|sleeping function called|list_(add|del) corruption"
+    rb"|Modules linked in:|soft lockup|hard LOCKUP)"
+)
+
+
+class MachineError(Exception):
+    """A machine did not do what was waited for; the text has the evidence."""
+
+
+@dataclass
+class Port:
+    """One serial port: all that came out of it, and how far it was looked at."""
+
+    name: str
+    sock: socket.socket
+    log: bytearray = field(default_factory=bytearray)
+    seen: int = 0
+
+    def tail(self, lines=25):
+        text = self.log.decode(errors="replace").replace("\r", "")
+        return "\n".join(f"  [{self.name}] {line}" for line in text.split("\n")[-lines:])
+
+    def splats(self):
+        return [
+            line.decode(errors="replace").strip()
+            for line in bytes(self.log).split(b"\n")
+            if SPLAT.search(line)
+        ]
+
+
+def pick_accelerator(kernel, initramfs):
+    """KVM where a stock kernel really boots on it, else TCG.
+
+    That /dev/kvm opens says little: the answer comes from a boot, and is kept
+    for as long as the machine is up.
+    """
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        return "tcg"
+    kept = CACHE / "accelerator"
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    if kept.exists() and kept.read_text().split()[0] == boot:
+        return kept.read_text().split()[1]
+    try:
+        with Machine(kernel, initramfs, "mint.run=hello", cpus=2, accelerator="kvm") as machine:
+            machine.wait("first", rb"mint-hello", 30)
+        found = "kvm"
+    except MachineError:
+        found = "tcg"
+    kept.write_text(f"{boot} {found}\n")
+    return found
+
+
+class Machine:
+    """A QEMU machine, from start to its end as a context manager."""
+
+    def __init__(self, kernel, initramfs, append, *, cpus=4, memory="3G", names=("first",),
+                 accelerator="tcg", threads="single", extra=(), echo=None, interactive=False):
+        self.echo = echo
+        self.started = time.monotonic()
+        self.selector = selectors.DefaultSelector()
+        self.ports = {}
+        command = [
+            "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none",
+            "-machine", "q35", "-smp", str(cpus), "-m", memory, "-no-reboot",
+            "-kernel", str(kernel), "-initrd", str(initramfs),
+            "-append", f"console=ttyS0 panic=-1 {append}",
+        ]
+        if accelerator == "kvm":
+            command += ["-accel", "kvm", "-cpu", "host"]
+        else:
+            # One thread for all CPUs: with several, TCG now and then runs a
+            # stale translation of text that another CPU is patching.
+            command += ["-accel", f"tcg,thread={threads},tb-size=512", "-cpu", "max"]
+        handed = []
+        for index, name in enumerate(names):
+            if interactive and index == 0:
+                command += ["-chardev", "stdio,id=s0,mux=on,signal=off",
+                            "-mon", "chardev=s0", "-serial", "chardev:s0"]
+                continue
+            ours, theirs = socket.socketpair()
+            ours.setblocking(False)
+            self.ports[name] = Port(name, ours)
+            self.selector.register(ours, selectors.EVENT_READ, self.ports[name])
+            command += ["-chardev", f"socket,id=s{index},fd={theirs.fileno()}",
+                        "-serial", f"chardev:s{index}"]
+            handed.append(theirs)
+        command += extra
+        self.process = subprocess.Popen(
+            command, pass_fds=[sock.fileno() for sock in handed],
+            stdin=None if interactive else subprocess.DEVNULL,
+            stderr=None if interactive else subprocess.PIPE,
+        )
+        for sock in handed:
+            sock.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        if self.process.stderr:
+            self.process.stderr.close()
+        for port in self.ports.values():
+            port.sock.close()
+        self.selector.close()
+
+    def _read(self, timeout):
+        """Takes in what the ports have to say; False once all are closed."""
+        if not self.selector.get_map():
+            return False
+        for key, _ in self.selector.select(timeout):
+            port = key.data
+            try:
+                data = port.sock.recv(65536)
+            except ConnectionError:
+                data = b""
+            if not data:
+                self.selector.unregister(port.sock)
+                continue
+            port.log += data
+            if self.echo:
+                self.echo(port.name, data)
+        return True
+
+    def evidence(self, what):
+        error = b""
+        if self.process.poll() is not None and self.process.stderr:
+            error = self.process.stderr.read()
+        return (f"{what}\n" + "\n".join(port.tail() for port in self.ports.values())
+                + (f"\n  [qemu] {error.decode(errors='replace')}" if error else ""))
+
+    def wait(self, name, pattern, limit):
+        """Waits until system `name` prints `pattern`; returns the match."""
+        port = self.ports[name]
+        pattern = re.compile(pattern)
+        deadline = time.monotonic() + limit
+        while True:
+            found = pattern.search(port.log, port.seen)
+            if found:
+                port.seen = found.end()
+                return found
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise MachineError(self.evidence(
+                    f"'{name}' did not print {pattern.pattern!r} within {limit} s"))
+            if not self._read(left):
+                raise MachineError(self.evidence(
+                    f"the machine ended before '{name}' printed {pattern.pattern!r}"))
+
+    def wait_end(self, limit):
+        """Waits for the machine to power off by itself."""
+        deadline = time.monotonic() + limit
+        while self._read(max(0, deadline - time.monotonic())):
+            if time.monotonic() >= deadline:
+                raise MachineError(self.evidence(f"the machine was still running after {limit} s"))
+        self.process.wait()
+
+    def send(self, name, text):
+        self.ports[name].sock.sendall(text.encode())
+
+    def splats(self):
+        """What any system said that a healthy kernel does not say."""
+        return [f"[{port.name}] {line}" for port in self.ports.values() for line in port.splats()]

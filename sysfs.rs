@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! /sys/kernel/mint, as Documentation/ABI/testing/sysfs-kernel-mint describes it: one value a
+//! file.
+
+use crate::{
+    cpu_offline::{self, CpuSet},
+    kobject::{Attribute, Directory, Node, Text},
+    layout::RANGE_ALIGN,
+    memmap,
+    os_instance::{Machine, Os},
+    preconditions, //
+};
+use core::fmt::Write;
+use kernel::{
+    cpu::nr_cpu_ids,
+    new_mutex,
+    prelude::*,
+    str::CString,
+    sync::{Arc, Mutex}, //
+};
+
+/// Longest name of an OS in bytes.
+const NAME_MAX: usize = 31;
+
+/// /sys/kernel/mint: all OSes, and what they share.
+#[pin_data]
+pub(crate) struct Root {
+    machine: Arc<Machine>,
+    #[pin]
+    list: Mutex<List>,
+}
+
+struct List {
+    /// Set when the module goes: nothing is added any more.
+    closed: bool,
+    oses: KVec<Pin<KBox<Node<Os>>>>,
+}
+
+impl Root {
+    /// No OSes yet, on `machine`.
+    pub(crate) fn new(machine: Arc<Machine>) -> impl PinInit<Self> {
+        pin_init!(Root {
+            machine,
+            list <- new_mutex!(List {
+                closed: false,
+                oses: KVec::new(),
+            }),
+        })
+    }
+
+    /// Removes all OSes, for good. None of them runs, since those hold the module.
+    pub(crate) fn close(&self) {
+        let oses = {
+            let mut list = self.list.lock();
+            list.closed = true;
+            core::mem::replace(&mut list.oses, KVec::new())
+        };
+        // Not under the lock: it waits for those who use the files, who may wait for the lock.
+        drop(oses);
+    }
+}
+
+impl Directory for Root {
+    const ATTRIBUTES: &'static [Attribute<Self>] = {
+        static ATTRIBUTES: [Attribute<Root>; 5] = [
+            Attribute::write_only(c"add", add),
+            Attribute::write_only(c"remove", remove),
+            Attribute::read_only(c"memory_total", |root, text| {
+                bytes(text, root.machine.pool.total())
+            }),
+            Attribute::read_only(c"memory_free", |root, text| {
+                bytes(text, root.machine.pool.free())
+            }),
+            Attribute::read_only(c"low_memory_free", |root, text| {
+                bytes(text, root.machine.pool.free_low())
+            }),
+        ];
+        &ATTRIBUTES
+    };
+
+    fn check_writer() -> Result {
+        check_writer()
+    }
+}
+
+impl Directory for Os {
+    const ATTRIBUTES: &'static [Attribute<Self>] = {
+        static ATTRIBUTES: [Attribute<Os>; 11] = [
+            Attribute::read_only(c"state", |os, text| {
+                text.push(os.state().name().as_bytes())
+            }),
+            Attribute::read_write(c"cpus", show_cpus, store_cpus),
+            Attribute::read_write(c"memory", show_memory, store_memory),
+            Attribute::read_write(
+                c"kernel",
+                |os, text| os.with_config(|config, _| show_path(text, &config.kernel)),
+                |os, value| {
+                    let path = path(os, value)?;
+                    os.configure(|config| {
+                        config.kernel = path;
+                        Ok(())
+                    })
+                },
+            ),
+            Attribute::read_write(
+                c"initrd",
+                |os, text| os.with_config(|config, _| show_path(text, &config.initrd)),
+                |os, value| {
+                    let path = path(os, value)?;
+                    os.configure(|config| {
+                        config.initrd = path;
+                        Ok(())
+                    })
+                },
+            ),
+            Attribute::read_write(c"cmdline", show_cmdline, store_cmdline),
+            Attribute::read_write(c"console", show_console, store_console),
+            Attribute::read_only(c"command_line", |os, text| {
+                os.with_command_line(|line| text.push(line.to_bytes()))
+            }),
+            Attribute::write_only(c"load", |os, value| commanded(os, value, Os::load)),
+            Attribute::write_only(c"start", |os, value| commanded(os, value, Os::start)),
+            Attribute::write_only(c"stop", |os, value| commanded(os, value, Os::stop)),
+        ];
+        &ATTRIBUTES
+    };
+
+    fn check_writer() -> Result {
+        check_writer()
+    }
+}
+
+/// The files are root's; a root without CAP_SYS_BOOT could not start a kernel by kexec either.
+fn check_writer() -> Result {
+    if preconditions::capable_sys_boot() {
+        Ok(())
+    } else {
+        Err(EPERM)
+    }
+}
+
+fn bytes(text: &mut Text<'_>, number: u64) -> Result {
+    write!(text, "{number}").map_err(|_| E2BIG)
+}
+
+fn add(root: &Node<Root>, name: &CStr) -> Result {
+    check_name(name)?;
+    let mut list = root.list.lock();
+    if list.closed {
+        return Err(ENODEV);
+    }
+    let taken = list.oses.iter().any(|os| **os.name() == *name)
+        || Root::ATTRIBUTES.iter().any(|file| file.name() == name);
+    if taken {
+        pr_err!("there is '{}' already: choose another name\n", name);
+        return Err(EEXIST);
+    }
+    let os = Os::new(CString::try_from(name)?, root.machine.clone())?;
+    // SAFETY: All OSes are in the list, which is emptied before the root goes.
+    let node = unsafe { root.child(name, os) }?;
+    list.oses.push(node, GFP_KERNEL)?;
+    Ok(())
+}
+
+fn remove(root: &Node<Root>, name: &CStr) -> Result {
+    let removed = {
+        let mut list = root.list.lock();
+        let Some(index) = list.oses.iter().position(|os| **os.name() == *name) else {
+            pr_err!("there is no OS '{}' to remove\n", name);
+            return Err(ENOENT);
+        };
+        list.oses[index].remove()?;
+        list.oses.remove(index).map_err(|_| ENOENT)?
+    };
+    // Not under the lock, as in `close()`.
+    drop(removed);
+    Ok(())
+}
+
+fn check_name(name: &CStr) -> Result {
+    let bytes = name.to_bytes();
+    let plain = |c: &u8| c.is_ascii_alphanumeric() || b"-_.".contains(c);
+    if (1..=NAME_MAX).contains(&bytes.len()) && bytes.iter().all(plain) && bytes[0] != b'.' {
+        return Ok(());
+    }
+    pr_err!(
+        "'{}' is no name for an OS: use up to {} letters, digits, '-', '_' and '.', not '.' first\n",
+        name,
+        NAME_MAX
+    );
+    Err(EINVAL)
+}
+
+fn show_cpus(os: &Node<Os>, text: &mut Text<'_>) -> Result {
+    os.with_config(|config, _| {
+        if let Some(cpus) = &config.cpus {
+            text.push_with(|buffer| cpus.print(buffer));
+        }
+        Ok(())
+    })
+}
+
+fn store_cpus(os: &Node<Os>, value: &CStr) -> Result {
+    let cpus = CpuSet::parse(value).inspect_err(|_| {
+        pr_err!(
+            "{}: cpus takes a list such as 2-3,6, of CPUs below {}\n",
+            &**os.name(),
+            nr_cpu_ids()
+        );
+    })?;
+    for cpu in cpus.iter() {
+        cpu_offline::check(cpu, os.name())?;
+    }
+    os.configure(|config| {
+        config.cpus = (!cpus.is_empty()).then_some(cpus);
+        Ok(())
+    })
+}
+
+fn show_memory(os: &Node<Os>, text: &mut Text<'_>) -> Result {
+    os.with_config(|config, memory| {
+        let Some(request) = config.memory else {
+            return Ok(());
+        };
+        let (size, unit) = match request.size {
+            size if size % (1 << 30) == 0 => (size >> 30, 'G'),
+            size => (size >> 20, 'M'),
+        };
+        write!(text, "{size}{unit}").map_err(|_| E2BIG)?;
+        match memory.map(|range| range.start()).or(request.address) {
+            Some(address) => write!(text, "@{address:#x}").map_err(|_| E2BIG),
+            None => Ok(()),
+        }
+    })
+}
+
+fn store_memory(os: &Node<Os>, value: &CStr) -> Result {
+    let text = value.to_str().map_err(|_| EINVAL)?;
+    let request = memmap::parse_request(text).filter(|request| {
+        request.size % RANGE_ALIGN == 0 && request.address.unwrap_or(0) % RANGE_ALIGN == 0
+    });
+    if request.is_none() && !text.is_empty() {
+        pr_err!(
+            "{}: memory takes SIZE or SIZE@ADDRESS, multiples of 2 MiB, such as 256M or 1G@0x100000000\n",
+            &**os.name()
+        );
+        return Err(EINVAL);
+    }
+    os.configure(|config| {
+        config.memory = request;
+        Ok(())
+    })
+}
+
+fn show_path(text: &mut Text<'_>, path: &Option<CString>) -> Result {
+    match path {
+        Some(path) => text.push(path.to_bytes()),
+        None => Ok(()),
+    }
+}
+
+/// The path that `value` is; [`None`] for an empty one.
+fn path(os: &Node<Os>, value: &CStr) -> Result<Option<CString>> {
+    match value.to_bytes() {
+        [] => Ok(None),
+        [b'/', ..] => Ok(Some(CString::try_from(value)?)),
+        _ => {
+            pr_err!("{}: '{}' is not an absolute path\n", &**os.name(), value);
+            Err(EINVAL)
+        }
+    }
+}
+
+fn show_cmdline(os: &Node<Os>, text: &mut Text<'_>) -> Result {
+    os.with_config(|config, _| text.push(config.cmdline.to_bytes()))
+}
+
+fn store_cmdline(os: &Node<Os>, value: &CStr) -> Result {
+    if value.to_bytes().len() >= preconditions::COMMAND_LINE_SIZE {
+        pr_err!(
+            "{}: cmdline is longer than {} bytes\n",
+            &**os.name(),
+            preconditions::COMMAND_LINE_SIZE - 1
+        );
+        return Err(E2BIG);
+    }
+    let printable = |c: &u8| c.is_ascii_graphic() || *c == b' ' || *c == b'\t';
+    if !value.to_bytes().iter().all(printable) {
+        pr_err!("{}: cmdline takes one line of ASCII text\n", &**os.name());
+        return Err(EINVAL);
+    }
+    let line = CString::try_from(value)?;
+    os.configure(|config| {
+        config.cmdline = line;
+        Ok(())
+    })
+}
+
+fn show_console(os: &Node<Os>, text: &mut Text<'_>) -> Result {
+    os.with_config(|config, _| match config.console {
+        Some(port) => write!(text, "{port:#x}").map_err(|_| E2BIG),
+        None => Ok(()),
+    })
+}
+
+fn store_console(os: &Node<Os>, value: &CStr) -> Result {
+    let text = value.to_str().map_err(|_| EINVAL)?;
+    let console = text
+        .strip_prefix("0x")
+        .and_then(|digits| u16::from_str_radix(digits, 16).ok())
+        // A UART decodes eight ports, the first at a multiple of eight.
+        .filter(|port| *port != 0 && port % 8 == 0);
+    if console.is_none() && !text.is_empty() {
+        pr_err!(
+            "{}: console takes the I/O port of a serial port, such as 0x2f8\n",
+            &**os.name()
+        );
+        return Err(EINVAL);
+    }
+    os.configure(|config| {
+        config.console = console;
+        Ok(())
+    })
+}
+
+/// Does `action` if `value` is 1.
+fn commanded(os: &Os, value: &CStr, action: fn(&Os) -> Result) -> Result {
+    if value.to_bytes() != b"1" {
+        pr_err!("{}: write 1\n", &**os.name());
+        return Err(EINVAL);
+    }
+    action(os)
+}

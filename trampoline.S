@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Where a CPU of a successor wakes up: from real mode into the kernel's 64-bit
+ * entry, or to rest.
+ *
+ * This is data to the first OS. It is copied to the start of a page below
+ * 640 KiB, whose number is the vector of the startup IPI, so that CS:IP is
+ * page:0 (Intel SDM volume 3, 10.4 "Multiple-processor (MP) initialization").
+ * wakeup.rs writes what it is told to TRAMPOLINE_ARGS in that page, and reads
+ * there how far it came.
+ */
+#include <linux/linkage.h>
+#include <asm/processor-flags.h>
+#include <asm/msr-index.h>
+
+#define TRAMPOLINE_ARGS	0x700
+
+#define STAGE		(TRAMPOLINE_ARGS + 0x00)
+#define START		(TRAMPOLINE_ARGS + 0x04)
+#define ROOT		(TRAMPOLINE_ARGS + 0x08)
+#define ENTRY		(TRAMPOLINE_ARGS + 0x10)
+#define BOOT_PARAMS	(TRAMPOLINE_ARGS + 0x18)
+
+#define STAGE_PARKED	1
+#define STAGE_REAL	2
+#define STAGE_PROTECTED	3
+#define STAGE_LONG	4
+#define STAGE_ENTERED	5
+
+/* The selectors that the kernel expects: __BOOT_CS and __BOOT_DS. */
+#define CODE32		0x08
+#define CODE64		0x10
+#define DATA		0x18
+
+#define OFFSET(label)	((label) - mint_trampoline)
+
+	.section .rodata, "a"
+	.balign 16
+SYM_DATA_START(mint_trampoline)
+	.code16
+	cli
+	cld
+	movw	%cs, %ax
+	movw	%ax, %ds
+
+	/* INIT leaves the caches off. */
+	movl	%cr0, %eax
+	andl	$~(X86_CR0_CD | X86_CR0_NW), %eax
+	movl	%eax, %cr0
+
+	cmpl	$0, START
+	jne	.Lstart
+	movl	$STAGE_PARKED, STAGE
+.Lrest:
+	hlt
+	jmp	.Lrest
+
+.Lstart:
+	movl	$STAGE_REAL, STAGE
+
+	/* %ebx = this page; what holds an offset into it becomes an address. */
+	xorl	%ebx, %ebx
+	movw	%cs, %bx
+	shll	$4, %ebx
+	addl	%ebx, OFFSET(.Lgdt_pointer) + 2
+	addl	%ebx, OFFSET(.Lto_protected)
+	addl	%ebx, OFFSET(.Lto_long)
+
+	lgdtl	OFFSET(.Lgdt_pointer)
+	movl	%cr0, %eax
+	orl	$X86_CR0_PE, %eax
+	movl	%eax, %cr0
+	ljmpl	*OFFSET(.Lto_protected)
+
+	.code32
+.Lprotected:
+	movw	$DATA, %ax
+	movw	%ax, %ds
+	movw	%ax, %es
+	movw	%ax, %fs
+	movw	%ax, %gs
+	movw	%ax, %ss
+	movl	$STAGE_PROTECTED, STAGE(%ebx)
+
+	movl	$X86_CR4_PAE, %eax
+	movl	%eax, %cr4
+	movl	ROOT(%ebx), %eax
+	movl	%eax, %cr3
+	movl	$MSR_EFER, %ecx
+	movl	$(1 << _EFER_LME), %eax
+	xorl	%edx, %edx
+	wrmsr
+	movl	%cr0, %eax
+	orl	$X86_CR0_PG, %eax
+	movl	%eax, %cr0
+	ljmpl	*OFFSET(.Lto_long)(%ebx)
+
+	.code64
+.Llong:
+	movl	$STAGE_LONG, STAGE(%rbx)
+	movq	ENTRY(%rbx), %rax
+	movq	BOOT_PARAMS(%rbx), %rsi
+	movl	$STAGE_ENTERED, STAGE(%rbx)
+	xorl	%ebx, %ebx
+	xorl	%ebp, %ebp
+	xorl	%edi, %edi
+	jmp	*%rax
+
+	.balign 8
+.Lgdt:
+	.quad	0
+	.quad	0x00cf9b000000ffff	/* CODE32: flat, 32 bits */
+	.quad	0x00af9b000000ffff	/* CODE64 */
+	.quad	0x00cf93000000ffff	/* DATA: flat */
+.Lgdt_end:
+
+.Lgdt_pointer:
+	.word	.Lgdt_end - .Lgdt - 1
+	.long	OFFSET(.Lgdt)
+
+	.balign 4
+.Lto_protected:
+	.long	OFFSET(.Lprotected)
+	.word	CODE32
+	.balign 4
+.Lto_long:
+	.long	OFFSET(.Llong)
+	.word	CODE64
+
+	/* Refused by the assembler if the code runs into its arguments. */
+	.org	mint_trampoline + TRAMPOLINE_ARGS
+SYM_DATA_END_LABEL(mint_trampoline, SYM_L_GLOBAL, mint_trampoline_end)

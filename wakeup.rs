@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The page in which a successor's CPU wakes up: `trampoline.S`, and what it is told.
+
+use crate::{layout::PAGE, memmap::Range, phys_memory::{Mapping, WatchedWord}};
+use core::fmt;
+use kernel::{
+    prelude::*,
+    time::{delay::fsleep, Delta, Instant, Monotonic}, //
+};
+
+// What the trampoline is told, by offset in the page; the names are those of `trampoline.S`.
+/// Written by it: how far it came, see [`Stage`]. 32 bits.
+const STAGE: usize = 0x700;
+/// 0: park, else: start. 32 bits.
+const START: usize = 0x704;
+/// Physical address of the top page table. 32 bits.
+const ROOT: usize = 0x708;
+/// Physical address of the kernel's entry. 64 bits.
+const ENTRY: usize = 0x710;
+/// Physical address of `boot_params`. 64 bits.
+const BOOT_PARAMS: usize = 0x718;
+
+/// How long a CPU may take from the startup IPI to its answer. It takes microseconds on a
+/// machine and milliseconds in an emulator; a CPU that needs longer is not coming.
+pub(crate) const ANSWER_LIMIT: Delta = Delta::from_secs(5);
+/// How long it may take before the startup IPI is sent again, as the protocol has it.
+pub(crate) const FIRST_LIMIT: Delta = Delta::from_millis(200);
+/// How often it is looked at.
+const POLL: Delta = Delta::from_micros(50);
+
+extern "C" {
+    static mint_trampoline: u8;
+    static mint_trampoline_end: u8;
+}
+
+/// How far a CPU came; the numbers are those of `trampoline.S`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stage(u32);
+
+impl Stage {
+    /// It was not seen at all.
+    pub(crate) const NONE: Stage = Stage(0);
+    /// It rests in the trampoline, interrupts off.
+    const PARKED: Stage = Stage(1);
+    /// It is at the kernel's entry.
+    pub(crate) const ENTERED: Stage = Stage(5);
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            0 => "it never answered the startup IPI",
+            1 => "it is parked",
+            2 => "it came as far as real mode",
+            3 => "it came as far as protected mode",
+            4 => "it came as far as long mode",
+            5 => "it entered the kernel",
+            _ => "it wrote nonsense",
+        })
+    }
+}
+
+/// What a CPU is to do when it wakes up.
+pub(crate) enum Purpose {
+    /// Rest.
+    Park,
+    /// Enter a 64-bit kernel.
+    Start {
+        /// Physical address of the top page table, below 4 GiB.
+        page_table_root: u32,
+        /// Physical address of the kernel's 64-bit entry.
+        entry: u64,
+        /// Physical address of `boot_params`.
+        boot_params: u64,
+    },
+}
+
+/// A trampoline page that is ready for one CPU to wake up in.
+pub(crate) struct Trampoline {
+    goal: Stage,
+    stage: WatchedWord,
+}
+
+impl Trampoline {
+    /// Makes the page at physical address `page` ready. It is written afresh each time, since its
+    /// last user changed it.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM` if it can't be mapped.
+    ///
+    /// # Safety
+    ///
+    /// The page must be ours, no CPU may run in it, and none but the one that is woken there may
+    /// until this is dropped.
+    pub(crate) unsafe fn prepare(page: u64, purpose: &Purpose) -> Result<Self> {
+        let range = Range::new(page, PAGE).ok_or(EINVAL)?;
+        // SAFETY: The caller's promise; the CPU is only woken when the memory is not referred to
+        // any more.
+        let mut mapping = unsafe { Mapping::new(range) }?;
+        let bytes = mapping.bytes();
+        bytes.fill(0);
+        let code = code();
+        bytes[..code.len()].copy_from_slice(code);
+        let goal = match *purpose {
+            Purpose::Park => Stage::PARKED,
+            Purpose::Start {
+                page_table_root,
+                entry,
+                boot_params,
+            } => {
+                bytes[START..][..4].copy_from_slice(&1u32.to_le_bytes());
+                bytes[ROOT..][..4].copy_from_slice(&page_table_root.to_le_bytes());
+                bytes[ENTRY..][..8].copy_from_slice(&entry.to_le_bytes());
+                bytes[BOOT_PARAMS..][..8].copy_from_slice(&boot_params.to_le_bytes());
+                Stage::ENTERED
+            }
+        };
+        Ok(Trampoline {
+            goal,
+            stage: mapping.watch(STAGE)?,
+        })
+    }
+
+    /// How far the CPU has come.
+    pub(crate) fn stage(&self) -> Stage {
+        Stage(self.stage.read())
+    }
+
+    /// Waits until the CPU has done what it was to do, or `limit` is over.
+    ///
+    /// # Errors
+    ///
+    /// How far it came, if that took too long.
+    pub(crate) fn wait(&self, limit: Delta) -> Result<(), Stage> {
+        let started = Instant::<Monotonic>::now();
+        loop {
+            let stage = self.stage();
+            if stage == self.goal {
+                return Ok(());
+            }
+            if started.elapsed() > limit {
+                return Err(stage);
+            }
+            fsleep(POLL);
+        }
+    }
+}
+
+/// The code, as assembled.
+fn code() -> &'static [u8] {
+    let (start, end) = (&raw const mint_trampoline, &raw const mint_trampoline_end);
+    // SAFETY: The symbols are the start and the end of one object in .rodata.
+    unsafe { core::slice::from_raw_parts(start, end.offset_from(start) as usize) }
+}
