@@ -100,7 +100,10 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Error::Truncated { needed, len } => {
-                write!(f, "file is cut short: {len} bytes where {needed} are announced")
+                write!(
+                    f,
+                    "file is cut short: {len} bytes where {needed} are announced"
+                )
             }
             Error::NotBzImage => f.write_str("not a bzImage (give the file /boot/vmlinuz-*)"),
             Error::OldProtocol(version) => write!(

@@ -5,6 +5,7 @@
 //! Lock order: the CPU hotplug lock, then [`OWNERS`]. So `OWNERS` is never held across
 //! `remove_cpu()` or `add_cpu()`, which take the former.
 
+use crate::firmware::acpi::XAPIC_ID_MAX;
 use core::ptr::{addr_of, addr_of_mut};
 use kernel::{
     bindings,
@@ -23,6 +24,8 @@ kernel::sync::global_lock! {
 struct Owner {
     cpu: u32,
     os: CString,
+    /// It is on its way back to the first OS.
+    returning: bool,
 }
 
 /// The first OS's CPU hotplug, watched: it does not online CPUs that a successor owns.
@@ -73,7 +76,10 @@ impl Drop for Hotplug {
 /// Refuses to online a CPU that is owned.
 unsafe extern "C" fn prepare(cpu: c_uint) -> c_int {
     let owners = OWNERS.lock();
-    match owners.iter().find(|owner| owner.cpu == cpu) {
+    match owners
+        .iter()
+        .find(|owner| owner.cpu == cpu && !owner.returning)
+    {
         Some(owner) => {
             pr_warn!(
                 "CPU {} belongs to '{}': write 1 to /sys/kernel/mint/{}/stop to get it back\n",
@@ -110,6 +116,7 @@ impl OwnedCpu {
         let owner = Owner {
             cpu: id,
             os: CString::try_from(&**os)?,
+            returning: false,
         };
         {
             let mut owners = OWNERS.lock();
@@ -154,7 +161,10 @@ impl OwnedCpu {
 
 impl Drop for OwnedCpu {
     fn drop(&mut self) {
-        disown(self.cpu);
+        // It stays owned until it is online, so that nobody else takes it on its way.
+        for owner in OWNERS.lock().iter_mut() {
+            owner.returning |= owner.cpu == self.cpu;
+        }
         // SAFETY: By the type invariants it is a CPU that was online before.
         let result = unsafe { bindings::add_cpu(self.cpu) };
         if result < 0 {
@@ -165,6 +175,7 @@ impl Drop for OwnedCpu {
                 self.cpu
             );
         }
+        disown(self.cpu);
     }
 }
 
@@ -183,6 +194,19 @@ pub(crate) fn check(cpu: CpuId, os: &CString) -> Result {
     let present = unsafe { Cpumask::from_raw(addr_of!(bindings::__cpu_present_mask)) };
     if !present.test(cpu) {
         pr_err!("{}: there is no CPU {}\n", &**os, id);
+        return Err(EINVAL);
+    }
+    // A successor has no interrupt remapping, without which Linux can't use such CPUs, and panics
+    // on the first (try_to_enable_x2apic(), arch/x86/kernel/apic/apic.c).
+    let apic_id = apic_id(cpu);
+    if apic_id > XAPIC_ID_MAX {
+        pr_err!(
+            "{}: CPU {} has APIC ID {}: choose CPUs with IDs up to {}\n",
+            &**os,
+            id,
+            apic_id,
+            XAPIC_ID_MAX
+        );
         return Err(EINVAL);
     }
     if let Some(owner) = OWNERS.lock().iter().find(|owner| owner.cpu == id) {
@@ -229,9 +253,10 @@ impl CpuSet {
                 buffer.len(),
             )
         };
-        // It ends with a newline and a zero.
         let written = &buffer[..usize::try_from(len).unwrap_or(0)];
-        written.trim_ascii_end().len()
+        // It ends with a newline and a zero, which is counted.
+        let end = written.iter().position(|&c| c == b'\n' || c == 0);
+        end.unwrap_or(written.len())
     }
 
     /// Whether there is no CPU in it.
@@ -259,6 +284,6 @@ fn apic_id(cpu: CpuId) -> u32 {
     let offset = unsafe { *addr_of!(bindings::__per_cpu_offset[cpu.as_u32() as usize]) };
     let template = addr_of_mut!(bindings::x86_cpu_to_apicid);
     // SAFETY: This is what `per_cpu()` does: each possible CPU's copy of a per-CPU variable lies at
-    // its offset from the template. It is constant after boot.
+    // its offset from the template. It is a word, which only changes for a CPU that is not present.
     unsafe { template.wrapping_byte_add(offset).read() }
 }

@@ -3,7 +3,11 @@
 //! Files, read by the kernel.
 
 use core::ptr::NonNull;
-use kernel::{bindings, error::from_err_ptr, prelude::*};
+use kernel::{
+    bindings,
+    error::{from_err_ptr, to_result},
+    prelude::*,
+};
 
 /// What a file is read for, which is what security modules decide by.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -30,7 +34,7 @@ pub(crate) struct Identity {
     inode: u64,
     size: i64,
     /// Seconds and nanoseconds of the last change of any kind.
-    changed: (i64, u32),
+    changed: (i64, c_long),
 }
 
 /// An open file.
@@ -48,24 +52,35 @@ impl OpenFile {
     /// Those of open(2).
     pub(crate) fn open(path: &CStr) -> Result<Self> {
         // SAFETY: The path is a C string.
-        let file = unsafe { bindings::filp_open(path.as_char_ptr(), bindings::O_RDONLY as c_int, 0) };
+        let file =
+            unsafe { bindings::filp_open(path.as_char_ptr(), bindings::O_RDONLY as c_int, 0) };
         // INVARIANT: It was opened just now.
         Ok(OpenFile(NonNull::new(from_err_ptr(file)?).ok_or(ENOENT)?))
     }
 
     /// Which file it is, and in what state.
-    pub(crate) fn identity(&self) -> Identity {
-        // SAFETY: An open file has an inode, and an inode a superblock; all outlive it. The fields
-        // are plain numbers, of which a stale one is as good as one read a moment earlier.
-        unsafe {
-            let inode = (*self.0.as_ptr()).f_inode;
-            Identity {
-                device: (*(*inode).i_sb).s_dev,
-                inode: (*inode).i_ino,
-                size: (*inode).i_size,
-                changed: ((*inode).i_ctime_sec, (*inode).i_ctime_nsec),
-            }
-        }
+    ///
+    /// # Errors
+    ///
+    /// Those of stat(2).
+    pub(crate) fn identity(&self) -> Result<Identity> {
+        // Asking for the time of change makes the next change have another (multigrain timestamps).
+        let mut stat = bindings::kstat::default();
+        // SAFETY: The file is open, which keeps its path.
+        to_result(unsafe {
+            bindings::vfs_getattr(
+                &raw const (*self.0.as_ptr()).__bindgen_anon_1.f_path,
+                &mut stat,
+                bindings::STATX_CTIME | bindings::STATX_INO | bindings::STATX_SIZE,
+                bindings::AT_STATX_SYNC_AS_STAT,
+            )
+        })?;
+        Ok(Identity {
+            device: stat.dev,
+            inode: stat.ino,
+            size: stat.size,
+            changed: (stat.ctime.tv_sec, stat.ctime.tv_nsec),
+        })
     }
 
     /// Reads the whole file.

@@ -96,9 +96,6 @@ impl Map<'_> {
             Table::Root => &mut self.root[..],
             Table::Number(number) => self.tables.get_mut(number * TABLE..)?,
         };
-        bytes
-            .get_mut(index * 8..index * 8 + 8)?
-            .try_into()
-            .ok()
+        bytes.get_mut(index * 8..index * 8 + 8)?.try_into().ok()
     }
 }

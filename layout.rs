@@ -7,7 +7,7 @@
 //! +-----------------------+      +--------------------------------------+
 //! | trampoline page: ours |      | firmware area, 1 MiB: ACPI data      |
 //! | page table root: ours |      |   boot_params, command line, mailbox,|
-//! | RAM for its real-mode |      |   I/O APIC page, tables, page tables |
+//! | RAM for its real-mode |      |   ACPI tables, page tables           |
 //! | trampoline            |      +--------------------------------------+
 //! +-----------------------+      | RAM: kernel (load address, init_size)|
 //!                                |   ...                                |
@@ -194,10 +194,7 @@ pub fn plan(
     let kernel = kernel_start
         .and_then(|start| Range::new(start, image.init_size))
         .ok_or(too_small)?;
-    let initrd = Range::new(
-        range.end() - initrd_room.unwrap_or(0),
-        initrd_len,
-    );
+    let initrd = Range::new(range.end() - initrd_room.unwrap_or(0), initrd_len);
     if let Some(initrd) = initrd {
         let max = image.initrd_addr_max;
         if !image.above_4g && initrd.end() - 1 > max {

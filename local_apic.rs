@@ -36,7 +36,8 @@ const DELIVERY_PENDING: u32 = 1 << 12;
 const LEVEL_ASSERT: u32 = 1 << 14;
 const TRIGGER_LEVEL: u32 = 1 << 15;
 
-/// How often a pending IPI is looked at before it is given up; each takes at least 1 us.
+/// How often a pending IPI is looked at before it is given up. Each look is an uncached read, so
+/// that this is some milliseconds; an IPI takes microseconds.
 const PENDING_LIMIT: u32 = 100_000;
 
 /// The local APIC of whatever CPU uses it.
@@ -44,7 +45,7 @@ const PENDING_LIMIT: u32 = 100_000;
 /// # Invariants
 ///
 /// In xAPIC mode, the pointer is a mapping of the page with its registers; the mode is that of
-/// all CPUs, for good.
+/// all CPUs of the first OS, from its boot on.
 pub(crate) enum LocalApic {
     /// Registers in memory, at the same address for all CPUs.
     XApic(*mut u8),

@@ -6,6 +6,8 @@
 //! has what in /proc/iomem.
 
 use crate::{
+    file::read_text,
+    kernel_params::memparse,
     layout::{LOW_END, PAGE, RANGE_ALIGN},
     memmap::{Range, Request},
     phys_memory,
@@ -196,13 +198,34 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// As for [`Region::claim`]; `ENOENT` if there is no range or no low memory among them.
+    /// As for [`Region::claim`]; `ENOENT` if there is no range or no low memory among them; `EINVAL`
+    /// if one is no memory by what the machine's firmware said, or overlaps another.
     pub(crate) fn claim(reserved: impl Iterator<Item = Range>) -> Result<Self> {
+        let ram = firmware_ram()?;
         let mut pool = Pool {
             ranges: KVec::new(),
             low: KVec::new(),
         };
         for range in reserved {
+            let refuse = |why: &str| {
+                pr_err!(
+                    "memmap={:#x}${:#x} {}: choose another\n",
+                    range.len(),
+                    range.start(),
+                    why
+                );
+                Err(EINVAL)
+            };
+            if range.start() < PAGE {
+                return refuse("has the interrupt vectors and BIOS data of page 0");
+            }
+            if !range.is_covered_by(&ram) {
+                return refuse("is not all memory, see /sys/firmware/memmap");
+            }
+            let claimed = |list: &[Arc<Region>]| list.iter().any(|r| r.range.overlaps(&range));
+            if claimed(&pool.low) || claimed(&pool.ranges) {
+                return refuse("overlaps another memmap=");
+            }
             let (list, align) = if range.end() <= LOW_END {
                 (&mut pool.low, PAGE)
             } else {
@@ -281,6 +304,37 @@ fn first(
         .iter()
         .map(|region| region.allocate(len, address, name))
         .find(|result| !matches!(result, Err(error) if *error == EBUSY))
+}
+
+/// The memory that the machine's firmware told of, whatever `memmap=` made of it.
+fn firmware_ram() -> Result<KVec<Range>> {
+    let mut ram = KVec::new();
+    let mut buffer = [0; 32];
+    for number in 0.. {
+        let path = |file: &str| CString::try_from_fmt(fmt!("/sys/firmware/memmap/{number}/{file}"));
+        let kind = match read_text(&*path("type")?, &mut buffer) {
+            Err(error) if error == ENOENT => break,
+            kind => kind?,
+        };
+        if kind != "System RAM" {
+            continue;
+        }
+        let mut address = |file| {
+            let text = read_text(&*path(file)?, &mut buffer)?;
+            match memparse(text) {
+                Some((address, "")) => Ok(address),
+                _ => Err(EINVAL),
+            }
+        };
+        let (start, last) = (address("start")?, address("end")?);
+        if let Some(range) = last
+            .checked_add(1)
+            .and_then(|end| Range::from_to(start, end))
+        {
+            ram.push(range, GFP_KERNEL)?;
+        }
+    }
+    Ok(ram)
 }
 
 const POOL_NAME: &CStr = c"Mint pool";

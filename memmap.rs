@@ -33,6 +33,8 @@ impl Range {
     }
 
     /// The length in bytes.
+    // A range is never empty.
+    #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> u64 {
         self.len
     }
@@ -50,6 +52,21 @@ impl Range {
     /// Whether any byte lies in both ranges.
     pub fn overlaps(&self, other: &Range) -> bool {
         self.start < other.end() && other.start < self.end()
+    }
+
+    /// Whether each byte lies in one of `others`.
+    pub fn is_covered_by(&self, others: &[Range]) -> bool {
+        let mut covered = self.start;
+        while covered < self.end() {
+            let Some(next) = others
+                .iter()
+                .find(|other| other.start <= covered && covered < other.end())
+            else {
+                return false;
+            };
+            covered = next.end();
+        }
+        true
     }
 
     /// The largest part whose both ends are multiples of `align` (a power of two).

@@ -55,7 +55,7 @@ impl Images {
     /// Those of [`OpenFile::open`] and [`OpenFile::read_whole`].
     pub(crate) fn get(self: &Arc<Self>, path: &CStr, purpose: Purpose) -> Result<ImageRef> {
         let file = OpenFile::open(path)?;
-        let image = self.enter(file.identity(), purpose)?;
+        let image = self.enter(file.identity()?, purpose)?;
         // From here on dropping it gives up the entry again.
         let mut contents = image.image.contents.lock();
         if contents.is_none() {

@@ -36,8 +36,8 @@ mod sysfs;
 mod wakeup;
 
 use crate::{
-    cpu_offline::Hotplug, kobject::Node, local_apic::LocalApic, mem_reserve::Pool,
-    memmap::Range, mint_kexec::Images, os_instance::Machine, sysfs::Root,
+    cpu_offline::Hotplug, kobject::Node, local_apic::LocalApic, mem_reserve::Pool, memmap::Range,
+    mint_kexec::Images, os_instance::Machine, sysfs::Root,
 };
 
 module! {

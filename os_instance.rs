@@ -216,7 +216,10 @@ impl Os {
                     drop(running);
                     // Had it come to the kernel after all, the image would not be whole any more.
                     // SAFETY: The memory is this OS's, and its CPUs are parked.
-                    unsafe { loaded.copy() }?;
+                    if unsafe { loaded.copy() }.is_err() {
+                        inner.loaded = None;
+                        inner.state = State::Offline;
+                    }
                     Err(error)
                 }
             }
@@ -227,7 +230,8 @@ impl Os {
     ///
     /// # Errors
     ///
-    /// `EBUSY` in the wrong state; `EIO` if a CPU can't be parked: then everything is kept.
+    /// `EBUSY` in the wrong state; `ETIMEDOUT` or `EIO` if a CPU can't be parked: then everything
+    /// is kept.
     pub(crate) fn stop(&self) -> Result {
         self.transition(Action::Stop, |inner, os| {
             if let (Some(loaded), Some(running)) = (&inner.loaded, &inner.running) {
@@ -495,6 +499,8 @@ fn write_firmware(area: &mut [u8], loaded: &Loaded, cpus: &[OwnedCpu]) -> Result
 
     let line = loaded.command_line.to_bytes_with_nul();
     let page = area.get_mut(at(&layout.command_line)).ok_or(EINVAL)?;
-    page.get_mut(..line.len()).ok_or(E2BIG)?.copy_from_slice(line);
+    page.get_mut(..line.len())
+        .ok_or(E2BIG)?
+        .copy_from_slice(line);
     Ok(())
 }

@@ -101,10 +101,7 @@ impl Drop for Mapping {
 /// # Safety
 ///
 /// As for [`Mapping::new`], until this returns.
-unsafe fn for_each_window(
-    range: Range,
-    mut visit: impl FnMut(u64, &mut [u8]),
-) -> Result {
+unsafe fn for_each_window(range: Range, mut visit: impl FnMut(u64, &mut [u8])) -> Result {
     let mut start = range.start();
     while let Some(window) = Range::from_to(start, range.end().min(start + WINDOW)) {
         // SAFETY: The caller's promise holds for each part.

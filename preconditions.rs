@@ -2,7 +2,10 @@
 
 //! What must hold for the machine, for the first OS, and for whoever asks.
 
-use crate::{file::read_text, kernel_params::{memparse, params}};
+use crate::{
+    file::read_text,
+    kernel_params::{memparse, params},
+};
 use core::ptr::addr_of;
 use kernel::{bindings, prelude::*};
 
@@ -59,11 +62,19 @@ pub(crate) fn check_caller() -> Result {
         bindings::security_locked_down(bindings::lockdown_reason_LOCKDOWN_KEXEC)
     })?;
     let mut buffer = [0; 16];
-    // Without kexec in the kernel there is no such file, and nobody said no.
     match read_text(c"/proc/sys/kernel/kexec_load_disabled", &mut buffer) {
-        Ok("0") | Err(ENOENT) => Ok(()),
-        _ => {
-            pr_err!("kernel.kexec_load_disabled is set: no kernel may be started until the next boot\n");
+        Ok("0") => Ok(()),
+        Ok(_) => {
+            pr_err!(
+                "kernel.kexec_load_disabled is set: no kernel may be started until the next boot\n"
+            );
+            Err(EPERM)
+        }
+        Err(error) => {
+            pr_err!(
+                "can't tell whether kernels may be started (error {}): mount /proc, and boot a first OS with kexec\n",
+                error.to_errno()
+            );
             Err(EPERM)
         }
     }

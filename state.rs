@@ -92,9 +92,7 @@ impl fmt::Display for Refusal {
         let first = match (self.state, self.action) {
             (State::Offline, Action::Start) => "write 1 to 'load' first",
             (State::Offline, _) => "it holds nothing",
-            (_, Action::Load | Action::Start) if self.state == State::Running => {
-                "it runs already"
-            }
+            (_, Action::Load | Action::Start) if self.state == State::Running => "it runs already",
             (State::Loaded, Action::Load) => "it is loaded already",
             (State::Stuck, _) => "one of its CPUs does not answer; write 1 to 'stop' to try again",
             _ => "write 1 to 'stop' first",

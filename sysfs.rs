@@ -34,7 +34,7 @@ pub(crate) struct Root {
 struct List {
     /// Set when the module goes: nothing is added any more.
     closed: bool,
-    oses: KVec<Pin<KBox<Node<Os>>>>,
+    oses: KVec<Pin<KBox<Node<Arc<Os>>>>>,
 }
 
 impl Root {
@@ -84,12 +84,10 @@ impl Directory for Root {
     }
 }
 
-impl Directory for Os {
+impl Directory for Arc<Os> {
     const ATTRIBUTES: &'static [Attribute<Self>] = {
-        static ATTRIBUTES: [Attribute<Os>; 11] = [
-            Attribute::read_only(c"state", |os, text| {
-                text.push(os.state().name().as_bytes())
-            }),
+        static ATTRIBUTES: [Attribute<Arc<Os>>; 11] = [
+            Attribute::read_only(c"state", |os, text| text.push(os.state().name().as_bytes())),
             Attribute::read_write(c"cpus", show_cpus, store_cpus),
             Attribute::read_write(c"memory", show_memory, store_memory),
             Attribute::read_write(
@@ -157,6 +155,7 @@ fn add(root: &Node<Root>, name: &CStr) -> Result {
         return Err(EEXIST);
     }
     let os = Os::new(CString::try_from(name)?, root.machine.clone())?;
+    let os = Arc::pin_init(os, GFP_KERNEL)?;
     // SAFETY: All OSes are in the list, which is emptied before the root goes.
     let node = unsafe { root.child(name, os) }?;
     list.oses.push(node, GFP_KERNEL)?;
@@ -164,17 +163,25 @@ fn add(root: &Node<Root>, name: &CStr) -> Result {
 }
 
 fn remove(root: &Node<Root>, name: &CStr) -> Result {
-    let removed = {
+    let find = |list: &List| list.oses.iter().position(|os| **os.name() == *name);
+    let unknown = || {
+        pr_err!("there is no OS '{}' to remove\n", name);
+        ENOENT
+    };
+    let os = {
+        let list = root.list.lock();
+        let index = find(&list).ok_or_else(unknown)?;
+        Arc::clone(&list.oses[index])
+    };
+    // Not under the lock of the list: it waits for what the OS is doing.
+    os.remove()?;
+    let node = {
         let mut list = root.list.lock();
-        let Some(index) = list.oses.iter().position(|os| **os.name() == *name) else {
-            pr_err!("there is no OS '{}' to remove\n", name);
-            return Err(ENOENT);
-        };
-        list.oses[index].remove()?;
+        let index = find(&list).ok_or(ENOENT)?;
         list.oses.remove(index).map_err(|_| ENOENT)?
     };
-    // Not under the lock, as in `close()`.
-    drop(removed);
+    // Nor this, as in `close()`.
+    drop(node);
     Ok(())
 }
 
@@ -192,7 +199,7 @@ fn check_name(name: &CStr) -> Result {
     Err(EINVAL)
 }
 
-fn show_cpus(os: &Node<Os>, text: &mut Text<'_>) -> Result {
+fn show_cpus(os: &Node<Arc<Os>>, text: &mut Text<'_>) -> Result {
     os.with_config(|config, _| {
         if let Some(cpus) = &config.cpus {
             text.push_with(|buffer| cpus.print(buffer));
@@ -201,7 +208,7 @@ fn show_cpus(os: &Node<Os>, text: &mut Text<'_>) -> Result {
     })
 }
 
-fn store_cpus(os: &Node<Os>, value: &CStr) -> Result {
+fn store_cpus(os: &Node<Arc<Os>>, value: &CStr) -> Result {
     let cpus = CpuSet::parse(value).inspect_err(|_| {
         pr_err!(
             "{}: cpus takes a list such as 2-3,6, of CPUs below {}\n",
@@ -218,7 +225,7 @@ fn store_cpus(os: &Node<Os>, value: &CStr) -> Result {
     })
 }
 
-fn show_memory(os: &Node<Os>, text: &mut Text<'_>) -> Result {
+fn show_memory(os: &Node<Arc<Os>>, text: &mut Text<'_>) -> Result {
     os.with_config(|config, memory| {
         let Some(request) = config.memory else {
             return Ok(());
@@ -235,7 +242,7 @@ fn show_memory(os: &Node<Os>, text: &mut Text<'_>) -> Result {
     })
 }
 
-fn store_memory(os: &Node<Os>, value: &CStr) -> Result {
+fn store_memory(os: &Node<Arc<Os>>, value: &CStr) -> Result {
     let text = value.to_str().map_err(|_| EINVAL)?;
     let request = memmap::parse_request(text).filter(|request| {
         request.size % RANGE_ALIGN == 0 && request.address.unwrap_or(0) % RANGE_ALIGN == 0
@@ -261,7 +268,7 @@ fn show_path(text: &mut Text<'_>, path: &Option<CString>) -> Result {
 }
 
 /// The path that `value` is; [`None`] for an empty one.
-fn path(os: &Node<Os>, value: &CStr) -> Result<Option<CString>> {
+fn path(os: &Node<Arc<Os>>, value: &CStr) -> Result<Option<CString>> {
     match value.to_bytes() {
         [] => Ok(None),
         [b'/', ..] => Ok(Some(CString::try_from(value)?)),
@@ -272,11 +279,11 @@ fn path(os: &Node<Os>, value: &CStr) -> Result<Option<CString>> {
     }
 }
 
-fn show_cmdline(os: &Node<Os>, text: &mut Text<'_>) -> Result {
+fn show_cmdline(os: &Node<Arc<Os>>, text: &mut Text<'_>) -> Result {
     os.with_config(|config, _| text.push(config.cmdline.to_bytes()))
 }
 
-fn store_cmdline(os: &Node<Os>, value: &CStr) -> Result {
+fn store_cmdline(os: &Node<Arc<Os>>, value: &CStr) -> Result {
     if value.to_bytes().len() >= preconditions::COMMAND_LINE_SIZE {
         pr_err!(
             "{}: cmdline is longer than {} bytes\n",
@@ -297,14 +304,14 @@ fn store_cmdline(os: &Node<Os>, value: &CStr) -> Result {
     })
 }
 
-fn show_console(os: &Node<Os>, text: &mut Text<'_>) -> Result {
+fn show_console(os: &Node<Arc<Os>>, text: &mut Text<'_>) -> Result {
     os.with_config(|config, _| match config.console {
         Some(port) => write!(text, "{port:#x}").map_err(|_| E2BIG),
         None => Ok(()),
     })
 }
 
-fn store_console(os: &Node<Os>, value: &CStr) -> Result {
+fn store_console(os: &Node<Arc<Os>>, value: &CStr) -> Result {
     let text = value.to_str().map_err(|_| EINVAL)?;
     let console = text
         .strip_prefix("0x")

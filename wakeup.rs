@@ -2,7 +2,11 @@
 
 //! The page in which a successor's CPU wakes up: `trampoline.S`, and what it is told.
 
-use crate::{layout::PAGE, memmap::Range, phys_memory::{Mapping, WatchedWord}};
+use crate::{
+    layout::PAGE,
+    memmap::Range,
+    phys_memory::{Mapping, WatchedWord},
+};
 use core::fmt;
 use kernel::{
     prelude::*,

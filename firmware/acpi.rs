@@ -16,7 +16,7 @@ pub struct Machine<I> {
     pub cpus: I,
     /// An APIC ID that no CPU of the machine has; see [`decoy`].
     pub decoy: u32,
-    /// The page, below 4 GiB, that it takes for an I/O APIC.
+    /// The address of what it takes for an I/O APIC.
     pub ioapic: u32,
     /// The byte that is its sleep control and its sleep status register.
     pub sleep_register: u64,
@@ -34,7 +34,7 @@ const FADT_LEN: usize = 276;
 const TABLE_ALIGN: usize = 64;
 
 /// Highest APIC ID that fits a Processor Local APIC structure; 255 means all.
-const XAPIC_ID_MAX: u32 = 254;
+pub const XAPIC_ID_MAX: u32 = 254;
 /// The physical address of every CPU's own local APIC.
 const LOCAL_APIC_ADDRESS: u32 = 0xfee0_0000;
 
@@ -48,7 +48,7 @@ const WBINVD: u32 = 1 << 0;
 const PWR_BUTTON: u32 = 1 << 4;
 const SLP_BUTTON: u32 = 1 << 5;
 /// IPIs are addressed by APIC ID: the logical IDs that kernels give their CPUs count from each
-/// system's own CPU 0 (`flat_init_apic_ldr()`, Linux before 6.7), so that those of one system
+/// system's own CPU 0 (`default_init_apic_ldr()`, 64-bit Linux before 6.12), so that those of one system
 /// would be another's.
 const FORCE_APIC_PHYSICAL_DESTINATION_MODE: u32 = 1 << 19;
 const HW_REDUCED_ACPI: u32 = 1 << 20;
@@ -162,11 +162,8 @@ fn fadt(body: &mut [u8], dsdt: u64, sleep_register: u64) -> Option<usize> {
         body[offset..offset + bytes.len()].copy_from_slice(bytes);
     };
     put(109, &(VGA_NOT_PRESENT | CMOS_RTC_NOT_PRESENT).to_le_bytes());
-    let flags = WBINVD
-        | PWR_BUTTON
-        | SLP_BUTTON
-        | FORCE_APIC_PHYSICAL_DESTINATION_MODE
-        | HW_REDUCED_ACPI;
+    let flags =
+        WBINVD | PWR_BUTTON | SLP_BUTTON | FORCE_APIC_PHYSICAL_DESTINATION_MODE | HW_REDUCED_ACPI;
     put(112, &flags.to_le_bytes());
     // FADT Minor Version: from 6.3 on, "online capable" in the MADT counts.
     put(131, &[3]);

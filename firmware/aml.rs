@@ -76,7 +76,11 @@ impl<'a> Writer<'a> {
             _ => {
                 let len = body_len + 3;
                 (
-                    [(2 << 6) | (len & 0xf) as u8, (len >> 4) as u8, (len >> 12) as u8],
+                    [
+                        (2 << 6) | (len & 0xf) as u8,
+                        (len >> 4) as u8,
+                        (len >> 12) as u8,
+                    ],
                     3,
                 )
             }
@@ -139,12 +143,12 @@ impl<'a> Writer<'a> {
 
     /// `EisaId ("PNP0501")` (6.1.5): three letters of 5 bits, four hexadecimal digits, big-endian.
     pub fn eisa_id(&mut self, id: [u8; 7]) {
-        let letters = id[..3]
-            .iter()
-            .fold(0, |sum, &c| (sum << 5) | u32::from(c.wrapping_sub(0x40) & 0x1f));
-        let digits = id[3..]
-            .iter()
-            .fold(0, |sum, &c| (sum << 4) | (c as char).to_digit(16).unwrap_or(0));
+        let letters = id[..3].iter().fold(0, |sum, &c| {
+            (sum << 5) | u32::from(c.wrapping_sub(0x40) & 0x1f)
+        });
+        let digits = id[3..].iter().fold(0, |sum, &c| {
+            (sum << 4) | (c as char).to_digit(16).unwrap_or(0)
+        });
         self.bytes(&[DWORD_PREFIX]);
         self.bytes(&((letters << 16) | digits).to_be_bytes());
     }

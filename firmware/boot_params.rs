@@ -38,13 +38,19 @@ pub fn write(page: &mut [u8; LEN], setup_header: &[u8], layout: &Layout, rsdp: u
     put(page, ACPI_RSDP_ADDR, rsdp.to_le_bytes());
     put(page, CODE32_START, low_half(layout.kernel.start()));
     put(page, CMD_LINE_PTR, low_half(layout.command_line.start()));
-    put(page, EXT_CMD_LINE_PTR, high_half(layout.command_line.start()));
-    if let Some(initrd) = layout.initrd {
-        put(page, RAMDISK_IMAGE, low_half(initrd.start()));
-        put(page, EXT_RAMDISK_IMAGE, high_half(initrd.start()));
-        put(page, RAMDISK_SIZE, low_half(initrd.len()));
-        put(page, EXT_RAMDISK_SIZE, high_half(initrd.len()));
-    }
+    put(
+        page,
+        EXT_CMD_LINE_PTR,
+        high_half(layout.command_line.start()),
+    );
+    // Both are 0 if there is none, whatever the file has there.
+    let (initrd, initrd_len) = layout
+        .initrd
+        .map_or((0, 0), |initrd| (initrd.start(), initrd.len()));
+    put(page, RAMDISK_IMAGE, low_half(initrd));
+    put(page, EXT_RAMDISK_IMAGE, high_half(initrd));
+    put(page, RAMDISK_SIZE, low_half(initrd_len));
+    put(page, EXT_RAMDISK_SIZE, high_half(initrd_len));
 
     let map = e820::map(layout);
     page[E820_ENTRIES] = map.len() as u8;

@@ -56,7 +56,18 @@ const REFUSED: &[(&str, &str)] = &[
     ("disableapic", "its CPUs need their local APICs"),
     ("apic", "the APIC driver decides whom its IPIs reach"),
     ("hpet", "the HPET is the first OS's"),
-    ("earlyprintk", "it would write to a port of the first OS; use earlycon=uart8250,io,PORT"),
+    ("i8042.nopnp", "the keyboard controller is the first OS's"),
+    ("kgdboc", "it would write to a port of the first OS"),
+    ("bootconfig", "parameters in the initrd can't be checked"),
+    // What 8250.nr_uarts was called for a while; some kernels still know it.
+    (
+        "8250_core.nr_uarts",
+        "the other serial ports are not its own",
+    ),
+    (
+        "earlyprintk",
+        "it would write to a port of the first OS; with 'console' there is an early console",
+    ),
 ];
 
 /// Parameters by which the decompressor would touch what is not the successor's:
@@ -111,6 +122,13 @@ pub fn write<'a>(
         format_args!("{}", u8::from(facts.console.is_some())),
         "the other serial ports are not its own",
     )?;
+    // VMX root operation blocks INIT, by which its CPUs are stopped; KVM of 6.12 and later would
+    // enter it when it is loaded rather than when a virtual machine runs.
+    line.own(
+        "kvm.enable_virt_at_load",
+        format_args!("0"),
+        "its CPUs could not be stopped",
+    )?;
     if let Some(port) = facts.console {
         // By its port: as ttyS0 it would be the PC's first port until ACPI has told of this one
         // (univ8250_console_setup()). It becomes ttyS0 then.
@@ -130,11 +148,15 @@ pub fn write<'a>(
 fn decompressor_params(line: &str) -> impl Iterator<Item = Param<'_>> {
     line.split(|c| c <= ' ').filter_map(|text| {
         let (name, value) = text.split_once('=')?;
-        DECOMPRESSOR.contains(&name).then_some(Param {
+        let param = Param {
             name,
             value: Some(value),
             text,
-        })
+        };
+        // Of consoles it only knows those that are named by their address.
+        let known =
+            DECOMPRESSOR.contains(&name) && (name != "console" || is_console_on_port(&param));
+        known.then_some(param)
     })
 }
 
@@ -148,7 +170,9 @@ fn refuse_foreign<'a>(param: &Param<'a>, own: Option<u16>) -> Result<(), Error<'
         return Err(conflict(why));
     }
     let value = param.value.unwrap_or("");
-    if param.is("console") && value.starts_with("ttyS") {
+    // A number alone is that of a ttyS as well (console_setup()).
+    let is_by_number = value.starts_with("ttyS") || value.starts_with(|c: char| c.is_ascii_digit());
+    if param.is("console") && is_by_number {
         return Err(conflict(
             "until its own port is found, that is the first OS's; 'console' makes it the console",
         ));

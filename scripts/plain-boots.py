@@ -16,7 +16,7 @@ from qemu_machine import CACHE, Machine, MachineError
 here = Path(__file__).parent
 kernel, count = sys.argv[1], int(sys.argv[2])
 threads = sys.argv[3] if len(sys.argv) > 3 else "single"
-initramfs = CACHE / f"plain-boots-{threads}.cpio"
+initramfs = CACHE / "plain-boots.cpio"
 subprocess.run([here / "make-initramfs", initramfs, here / "guest/first-init"], check=True)
 
 failed = 0

@@ -190,6 +190,7 @@ class Machine:
     def send(self, name, text):
         self.ports[name].sock.sendall(text.encode())
 
-    def splats(self):
-        """What any system said that a healthy kernel does not say."""
-        return [f"[{port.name}] {line}" for port in self.ports.values() for line in port.splats()]
+    def splats(self, names=None):
+        """What the systems, all or those named, said that a healthy kernel does not say."""
+        return [f"[{name}] {line}" for name in names or self.ports
+                for line in self.ports[name].splats()]

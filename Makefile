@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# Everything is built and run in a Debian 13 root in the cache folder
+# ($MINT_CACHE, ~/.cache/mint by default), which the first call makes.
+
+all: module
+
+# The module for the kernel that scripts/kernel-version names.
+module:
+	@scripts/build-module
+
+# Two stock kernels side by side in QEMU.
+demo: module
+	@scripts/demo
+
+# Host tests of the pure code, and kselftests in QEMU.
+test: module
+	@scripts/test
+
+# The first OS in QEMU, with the module at hand.
+shell: module
+	@scripts/shell
+
+# Formatting and lints, by the kernel's settings.
+check: module
+	@scripts/check
+
+clean:
+	@rm -f *.o *.ko *.mod *.mod.c .*.cmd .*.d .*.o modules.order Module.symvers
+	@rm -f firmware/.*.cmd
+
+# As clean, and the cache: downloads, compilers and kernels.
+distclean: clean
+	@scripts/clean-cache
+
+help:
+	@echo 'make          build mint.ko'
+	@echo 'make demo     two stock kernels side by side in QEMU'
+	@echo 'make test     all tests'
+	@echo 'make shell    a shell in the first OS'
+	@echo 'make check    rustfmt and clippy'
+	@echo 'make clean, make distclean'
+
+.PHONY: all module demo test shell check clean distclean help

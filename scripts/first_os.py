@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What the first OS is booted with, for all who boot one."""
+
+import subprocess
+from pathlib import Path
+
+SOURCE = Path(__file__).resolve().parent.parent
+GUEST = SOURCE / "scripts/guest"
+
+# 1 GiB and, for trampolines, two slices of low memory.
+POOL = "memmap=1G$1G memmap=128K$128K"
+# The first OS keeps IPIs to all CPUs of the machine to its own.
+NO_BROADCAST = "no_ipi_broadcast=1"
+
+
+def make_initramfs(folder, first, run=None, files=()):
+    """An initramfs with the module, the kernel `first` and a successor's initrd to boot with it.
+
+    `run` is the text of a script that the first OS runs before it powers off; `files` are
+    further ones, as FILE=PATH.
+    """
+    maker = SOURCE / "scripts/make-initramfs"
+    successor = folder / "successor.cpio"
+    subprocess.run([maker, successor, GUEST / "successor-init", f"{GUEST}/busy=/do.d/busy"],
+                   check=True)
+    files = [f"{SOURCE}/mint.ko=/mint.ko", f"{first}=/boot/vmlinuz",
+             f"{successor}=/boot/initrd", f"{GUEST}/README=/README",
+             f"{GUEST}/release_uart=/bin/release_uart", *files]
+    if run:
+        script = folder / "run"
+        script.write_text(run)
+        files.append(f"{script}=/run.d/test")
+    initramfs = folder / "first.cpio"
+    subprocess.run([maker, initramfs, GUEST / "first-init", *files], check=True)
+    return initramfs

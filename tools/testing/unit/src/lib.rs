@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The pure files of the module, in the module's own structure so that `crate::` paths resolve.
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+#[path = "../../../../bzimage.rs"]
+pub mod bzimage;
+#[path = "../../../../firmware/mod.rs"]
+pub mod firmware;
+#[path = "../../../../identity_map.rs"]
+pub mod identity_map;
+#[path = "../../../../kernel_params.rs"]
+pub mod kernel_params;
+#[path = "../../../../layout.rs"]
+pub mod layout;
+#[path = "../../../../memmap.rs"]
+pub mod memmap;
+#[path = "../../../../state.rs"]
+pub mod state;

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `boot_params`: every byte as in linux-loader's `struct boot_params`, filled in here by name.
+
+#[path = "common/image.rs"]
+mod image;
+
+use linux_loader::loader::bootparam::{boot_e820_entry, boot_params, setup_header};
+use mint_unit::bzimage::{parse, BzImage};
+use mint_unit::firmware::boot_params::{write, LEN};
+use mint_unit::layout::{plan, Layout, LowSlice};
+use mint_unit::memmap::Range;
+use vm_memory::ByteValued;
+
+const RSDP: u64 = 0x12_3456_7890;
+
+/// A kernel all of whose header is set, so that no field can be forgotten.
+fn kernel() -> (Vec<u8>, BzImage) {
+    let mut file = image::minimal();
+    for (offset, byte) in file.iter_mut().enumerate().take(0x230).skip(0x1f8) {
+        if *byte == 0 {
+            *byte = offset as u8;
+        }
+    }
+    file[0x264..0x26c].fill(0x77);
+    let image = parse(&file).unwrap();
+    (file, image)
+}
+
+fn expected(file: &[u8], layout: &Layout) -> boot_params {
+    let header = &file[0x1f1..0x1f1 + size_of::<setup_header>()];
+    let mut params = boot_params {
+        hdr: *setup_header::from_slice(header).unwrap(),
+        acpi_rsdp_addr: RSDP,
+        e820_entries: 3,
+        ..Default::default()
+    };
+    let (low, high) = (|value: u64| value as u32, |value: u64| (value >> 32) as u32);
+    // "Undefined", of Documentation/arch/x86/boot.rst.
+    params.hdr.type_of_loader = 0xff;
+    params.hdr.code32_start = low(layout.kernel.start());
+    params.hdr.cmd_line_ptr = low(layout.command_line.start());
+    params.ext_cmd_line_ptr = high(layout.command_line.start());
+    if let Some(initrd) = layout.initrd {
+        params.hdr.ramdisk_image = low(initrd.start());
+        params.hdr.ramdisk_size = low(initrd.len());
+        params.ext_ramdisk_image = high(initrd.start());
+        params.ext_ramdisk_size = high(initrd.len());
+    }
+    let map = [(layout.low.ram(), 1), (layout.firmware, 3), (layout.ram, 1)];
+    for (entry, (range, type_)) in params.e820_table.iter_mut().zip(map) {
+        let (addr, size) = (range.start(), range.len());
+        *entry = boot_e820_entry { addr, size, type_ };
+    }
+    params
+}
+
+#[test]
+fn every_byte() {
+    let (file, image) = kernel();
+    let low = LowSlice::new(Range::new(0x2_0000, 0x1_0000).unwrap()).unwrap();
+    const G: u64 = 1 << 30;
+    for (start, len, initrd_len) in [
+        (G, G, 0),
+        (G, G, 1),
+        (3 * G, G, 54_321),
+        (5 * G, G, 54_321),
+        (0x2345 * G, 16 * G, 9 * G + 1),
+    ] {
+        let range = Range::new(start, len).unwrap();
+        let mut layout = plan(range, low, &image, initrd_len).unwrap();
+        if initrd_len == 0 {
+            assert_eq!(layout.initrd.take(), None);
+        }
+        // A page that was used before.
+        let mut page = [0xa5; LEN];
+        write(&mut page, image.setup_header(&file), &layout, RSDP);
+        let mut expected = expected(&file, &layout);
+        if layout.initrd.is_none() {
+            // What the file has there is the boot loader's to write, and it has nothing to.
+            expected.hdr.ramdisk_image = 0;
+            expected.hdr.ramdisk_size = 0;
+        }
+        let differs = (0..LEN).find(|&at| page[at] != expected.as_slice()[at]);
+        assert_eq!(
+            differs, None,
+            "the first byte that differs; initrd {initrd_len}"
+        );
+    }
+}

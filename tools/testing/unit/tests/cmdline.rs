@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The command line of a successor.
+
+use mint_unit::firmware::cmdline::{write, Error, Facts};
+
+const COM2: Option<u16> = Some(0x2f8);
+const FIRST: &str = "no_ipi_broadcast=1 tsc_early_khz=2100000 tsc=reliable pci=off";
+
+fn line(given: &str, console: Option<u16>) -> Result<String, Error<'_>> {
+    let facts = Facts {
+        tsc_khz: 2_100_000,
+        console,
+    };
+    let mut out = [0xa5; 2048];
+    let len = write(given, &facts, 2047, &mut out)?;
+    assert_eq!(out[len], 0);
+    assert!(out[len + 1..].iter().all(|&byte| byte == 0xa5));
+    Ok(String::from_utf8(out[..len].to_vec()).unwrap())
+}
+
+#[test]
+fn what_is_added() {
+    const ONE: &str = "8250.nr_uarts=1 console=uart8250,io,0x2f8,115200";
+    for (given, console, added) in [
+        ("", None, "8250.nr_uarts=0"),
+        ("", COM2, ONE),
+        (
+            "quiet root=/dev/vda1",
+            None,
+            "8250.nr_uarts=0 quiet root=/dev/vda1",
+        ),
+        // Ours comes first, and the last is /dev/console.
+        (
+            "quiet console=tty0",
+            COM2,
+            &format!("{ONE} quiet console=tty0"),
+        ),
+        (
+            "-- console=ttyS0 x",
+            COM2,
+            &format!("{ONE} -- console=ttyS0 x"),
+        ),
+        // Its own port in their words is not added again, however the number is written.
+        (
+            "console=uart,io,760",
+            COM2,
+            "8250.nr_uarts=1 console=uart,io,760",
+        ),
+        (
+            "console=uart8250,io,0x2f8,9600n8",
+            COM2,
+            "8250.nr_uarts=1 console=uart8250,io,0x2f8,9600n8",
+        ),
+        (
+            "earlycon=uart8250,io,0x2f8",
+            COM2,
+            &format!("{ONE} earlycon=uart8250,io,0x2f8"),
+        ),
+        // What is init's, or part of another, is not looked at.
+        (
+            "-- memmap=1G$1G pci=nomsi noapic",
+            None,
+            "8250.nr_uarts=0 -- memmap=1G$1G pci=nomsi noapic",
+        ),
+        (
+            "foo=\"memmap=1G$1G noapic\"",
+            None,
+            "8250.nr_uarts=0 foo=\"memmap=1G$1G noapic\"",
+        ),
+        // Names that only begin like others.
+        (
+            "acpi_osi=Linux hpetx apicpmtimer",
+            None,
+            "8250.nr_uarts=0 acpi_osi=Linux hpetx apicpmtimer",
+        ),
+    ] {
+        assert_eq!(
+            line(given, console),
+            Ok(format!("{FIRST} {added}")),
+            "{given:?}"
+        );
+    }
+}
+
+#[test]
+fn what_they_give_is_not_added_again() {
+    for (given, kept) in [
+        (
+            "no_ipi_broadcast=1",
+            "tsc_early_khz=2100000 tsc=reliable pci=off 8250.nr_uarts=0",
+        ),
+        (
+            "no-ipi-broadcast=1",
+            "tsc_early_khz=2100000 tsc=reliable pci=off 8250.nr_uarts=0",
+        ),
+        (
+            "tsc_early_khz=2100000",
+            "no_ipi_broadcast=1 tsc=reliable pci=off 8250.nr_uarts=0",
+        ),
+        (
+            "tsc=\"reliable\"",
+            "no_ipi_broadcast=1 tsc_early_khz=2100000 pci=off 8250.nr_uarts=0",
+        ),
+        (
+            "pci=off quiet pci=off",
+            "no_ipi_broadcast=1 tsc_early_khz=2100000 tsc=reliable 8250.nr_uarts=0",
+        ),
+        ("8250.nr_uarts=0", FIRST),
+        (
+            "quiet 8250.nr_uarts=0 pci=off tsc=reliable tsc_early_khz=2100000 no_ipi_broadcast=1",
+            "",
+        ),
+    ] {
+        let expected = format!("{kept} {given}");
+        assert_eq!(line(given, None), Ok(expected.trim_start().to_string()));
+    }
+}
+
+/// Given lines, and the parameter in each that can't be.
+#[test]
+fn conflicts() {
+    for (given, conflict) in [
+        ("no_ipi_broadcast=0", "no_ipi_broadcast=0"),
+        ("no_ipi_broadcast", "no_ipi_broadcast"),
+        ("tsc_early_khz=1", "tsc_early_khz=1"),
+        ("tsc=unstable", "tsc=unstable"),
+        ("pci=noearly", "pci=noearly"),
+        ("pci=off,nomsi", "pci=off,nomsi"),
+        ("quiet pci=off pci=nomsi pci=off", "pci=nomsi"),
+        ("pci=\"off \"", "pci=\"off \""),
+        ("8250.nr_uarts=4", "8250.nr_uarts=4"),
+        ("8250.nr-uarts=4", "8250.nr-uarts=4"),
+        ("memmap=1G$1G", "memmap=1G$1G"),
+        ("acpi=off", "acpi=off"),
+        ("acpi_rsdp=0x1000", "acpi_rsdp=0x1000"),
+        ("quiet noapic", "noapic"),
+        ("nolapic", "nolapic"),
+        ("disableapic", "disableapic"),
+        ("apic=bigsmp", "apic=bigsmp"),
+        ("hpet=force", "hpet=force"),
+        ("earlyprintk=serial", "earlyprintk=serial"),
+        ("earlyprintk", "earlyprintk"),
+        ("\"memmap=1G$1G\"", "\"memmap=1G$1G\""),
+        // Two parameters to the kernel, which takes the byte 0xa0 for a space.
+        ("quiet\u{a0}noapic", "noapic"),
+        // Ports that are not the successor's.
+        ("earlycon", "earlycon"),
+        ("earlycon=uart8250,io,0x3f8", "earlycon=uart8250,io,0x3f8"),
+        ("earlycon=uart8250,io,0x2f80", "earlycon=uart8250,io,0x2f80"),
+        ("earlycon=uart8250,io,", "earlycon=uart8250,io,"),
+        (
+            "earlycon=uart8250,mmio,0x2f8",
+            "earlycon=uart8250,mmio,0x2f8",
+        ),
+        ("console=uart8250,io,0x3f8", "console=uart8250,io,0x3f8"),
+        ("console=uart,io,0x3f8", "console=uart,io,0x3f8"),
+        // The first OS's until the successor's own is found.
+        ("console=ttyS0", "console=ttyS0"),
+        ("console=tty0 console=ttyS1,9600", "console=ttyS1,9600"),
+        ("console=0", "console=0"),
+        // The decompressor does not know that these are init's, or part of another.
+        ("-- earlyprintk=serial", "earlyprintk=serial"),
+        ("foo=\"a earlyprintk=ttyS0 b\"", "earlyprintk=ttyS0"),
+        (
+            "-- console=uart8250,io,0x3f8,9600",
+            "console=uart8250,io,0x3f8,9600",
+        ),
+        ("-- acpi_rsdp=0x1000", "acpi_rsdp=0x1000"),
+    ] {
+        let result = line(given, COM2);
+        let Err(Error::Conflict { given: told, why }) = result else {
+            panic!("{given:?}: {result:?}");
+        };
+        assert_eq!(told, conflict);
+        assert!(!why.is_empty());
+    }
+    // Without a port of its own, none is.
+    for given in [
+        "earlycon=uart8250,io,0x2f8",
+        "console=uart8250,io,0x2f8",
+        "console=ttyS0",
+    ] {
+        assert!(
+            matches!(line(given, None), Err(Error::Conflict { .. })),
+            "{given}"
+        );
+    }
+}
+
+#[test]
+fn the_length_is_limited_by_the_kernel_and_by_the_room() {
+    let facts = Facts {
+        tsc_khz: 1,
+        console: COM2,
+    };
+    let given = "quiet pci=off -- foo";
+    let whole = "no_ipi_broadcast=1 tsc_early_khz=1 tsc=reliable 8250.nr_uarts=1 \
+                 console=uart8250,io,0x2f8,115200 quiet pci=off -- foo";
+    for max in 0..whole.len() + 3 {
+        let mut out = [0xa5; 256];
+        // By what the kernel takes, or by the room with that for the zero: whichever is less.
+        for (limit, room) in [(max, 256), (max, max + 1), (1000, max + 1)] {
+            let expected = if max < whole.len() {
+                Err(Error::TooLong(max))
+            } else {
+                Ok(whole.len())
+            };
+            assert_eq!(
+                write(given, &facts, limit, &mut out[..room]),
+                expected,
+                "{max}"
+            );
+            if expected.is_ok() {
+                assert_eq!(out[..whole.len()], *whole.as_bytes());
+                assert_eq!(out[whole.len()], 0);
+            }
+            assert!(out[max + 1..].iter().all(|&byte| byte == 0xa5));
+        }
+    }
+    assert_eq!(write("", &facts, 2047, &mut []), Err(Error::TooLong(0)));
+}
+
+#[test]
+fn errors_say_what_to_do() {
+    assert_eq!(
+        line("noapic", None).unwrap_err().to_string(),
+        "cmdline: 'noapic' can't be used: it has no other interrupt controller; remove it"
+    );
+    assert_eq!(
+        Error::TooLong(255).to_string(),
+        "cmdline: with the parameters added to it, it is longer than 255 bytes; shorten it"
+    );
+}

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The memory map: what is in it, and each entry as linux-loader reads it.
+
+#[path = "common/image.rs"]
+mod image;
+
+use linux_loader::loader::bootparam::boot_e820_entry;
+use mint_unit::firmware::e820::{map, Entry, Kind, ENTRY_LEN};
+use mint_unit::layout::{plan, LowSlice};
+use mint_unit::memmap::Range;
+
+fn range(start: u64, len: u64) -> Range {
+    Range::new(start, len).unwrap()
+}
+
+#[test]
+fn entries() {
+    // E820_TYPE_RAM and E820_TYPE_ACPI of arch/x86/include/asm/e820/types.h.
+    for (kind, type_) in [(Kind::Ram, 1), (Kind::Acpi, 3)] {
+        for (start, len) in [(0, 1), (0x1234_5678_9abc_d000, 0xfed_cba9_8765_4000)] {
+            let entry = Entry {
+                range: range(start, len),
+                kind,
+            };
+            let (addr, size) = (start, len);
+            let expected = boot_e820_entry { addr, size, type_ };
+            let bytes = entry.to_bytes();
+            assert_eq!(bytes.len(), size_of::<boot_e820_entry>());
+            assert_eq!(bytes.len(), ENTRY_LEN);
+            let got = boot_e820_entry {
+                addr: u64::from_le_bytes(bytes[0..8].try_into().unwrap()),
+                size: u64::from_le_bytes(bytes[8..16].try_into().unwrap()),
+                type_: u32::from_le_bytes(bytes[16..20].try_into().unwrap()),
+            };
+            assert_eq!(got, expected);
+        }
+    }
+}
+
+#[test]
+fn a_successor_is_told_of_its_own_memory_and_nothing_else() {
+    let image = mint_unit::bzimage::parse(&image::minimal()).unwrap();
+    let low = range(0x3_0000, 0x1_0000);
+    for (start, len) in [(1 << 30, 256 << 20), (1 << 40, 1 << 36)] {
+        let whole = range(start, len);
+        let layout = plan(whole, LowSlice::new(low).unwrap(), &image, 12345).unwrap();
+        let entries = map(&layout);
+        for pair in entries.windows(2) {
+            assert!(pair[0].range.end() <= pair[1].range.start(), "{entries:x?}");
+        }
+        let told: u64 = entries.iter().map(|entry| entry.range.len()).sum();
+        // All of both but the two pages that are ours.
+        assert_eq!(told, low.len() - 0x2000 + len);
+        for entry in entries {
+            assert!(low.contains(&entry.range) || whole.contains(&entry.range));
+        }
+
+        let kind = |what: Range| {
+            let entry = entries.iter().find(|entry| entry.range.contains(&what));
+            entry.map(|entry| entry.kind)
+        };
+        assert_eq!(kind(layout.kernel), Some(Kind::Ram));
+        assert_eq!(kind(layout.initrd.unwrap()), Some(Kind::Ram));
+        // What the kernel would otherwise give away before it has read it.
+        for ours in [
+            layout.boot_params,
+            layout.command_line,
+            layout.mailbox,
+            layout.acpi,
+            layout.page_tables,
+        ] {
+            assert_eq!(kind(ours), Some(Kind::Acpi));
+        }
+        for page in [layout.low.trampoline(), layout.low.page_table_root()] {
+            let page = range(page, 4096);
+            assert!(entries.iter().all(|entry| !entry.range.overlaps(&page)));
+        }
+    }
+}

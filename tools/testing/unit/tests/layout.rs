@@ -1,0 +1,317 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Layouts: what holds for every one, whatever the range, the kernel and the initrd.
+
+#[path = "common/image.rs"]
+mod image;
+#[path = "common/rng.rs"]
+mod rng;
+
+use mint_unit::bzimage::{parse, BzImage};
+use mint_unit::identity_map::{self, TABLE};
+use mint_unit::layout::{plan, Error, Layout, LowSlice, LOW_END, LOW_SLICE_LEN, PAGE, RANGE_ALIGN};
+use mint_unit::memmap::Range;
+use rng::Rng;
+
+const M: u64 = 1 << 20;
+const G: u64 = 1 << 30;
+
+fn range(start: u64, len: u64) -> Range {
+    Range::new(start, len).unwrap()
+}
+
+fn low() -> LowSlice {
+    LowSlice::new(range(0x2_0000, LOW_SLICE_LEN)).unwrap()
+}
+
+/// A kernel like Debian's.
+fn kernel() -> BzImage {
+    kernel_but(|_| ())
+}
+
+/// A kernel like Debian's, but for what `change` does to it.
+fn kernel_but(change: impl FnOnce(&mut BzImage)) -> BzImage {
+    let mut image = parse(&image::minimal()).unwrap();
+    image.init_size = 60 * M;
+    change(&mut image);
+    image
+}
+
+/// All that must be true of `layout`.
+fn check(layout: &Layout, range: Range, image: &BzImage, initrd_len: u64) {
+    // Two parts, which together are the range.
+    assert_eq!(layout.firmware.start(), range.start());
+    assert_eq!(layout.firmware.end(), layout.ram.start());
+    assert_eq!(layout.ram.end(), range.end());
+
+    let firmware = [
+        layout.boot_params,
+        layout.command_line,
+        layout.mailbox,
+        layout.acpi,
+        layout.page_tables,
+    ];
+    let ram: Vec<_> = [Some(layout.kernel), layout.initrd]
+        .into_iter()
+        .flatten()
+        .collect();
+    for (whole, parts) in [(layout.firmware, &firmware[..]), (layout.ram, &ram)] {
+        for (index, part) in parts.iter().enumerate() {
+            assert!(whole.contains(part), "{layout:x?}");
+            assert_eq!(part.start() % PAGE, 0, "{layout:x?}");
+            assert!(
+                parts[..index].iter().all(|other| !other.overlaps(part)),
+                "{layout:x?}"
+            );
+        }
+    }
+    for page in [layout.boot_params, layout.command_line, layout.mailbox] {
+        assert_eq!(page.len(), PAGE);
+    }
+    assert_eq!(layout.page_tables.len() % PAGE, 0);
+
+    // Documentation/arch/x86/boot.rst: where the kernel runs, and what it needs there.
+    assert_eq!(layout.kernel.start() % image.alignment, 0);
+    assert!(layout.kernel.start() >= image.pref_address);
+    assert_eq!(layout.kernel.len(), image.init_size);
+    assert_eq!(layout.initrd.map_or(0, |initrd| initrd.len()), initrd_len);
+    if !image.above_4g {
+        assert!(range.end() <= 4 * G);
+        assert!(layout
+            .initrd
+            .is_none_or(|initrd| initrd.end() - 1 <= image.initrd_addr_max));
+    }
+
+    // The page tables that it is entered with have room, however large it is.
+    let mapped = [Range::new(0, PAGE).unwrap(), layout.firmware, layout.kernel];
+    if range.end() <= 1 << 47 {
+        let mut tables = vec![0; layout.page_tables.len() as usize];
+        let at = layout.page_tables.start();
+        identity_map::build(&mut [0; TABLE], &mut tables, at, &mapped).unwrap();
+    }
+}
+
+#[test]
+fn whatever_is_asked_for() {
+    let mut rng = Rng(3);
+    let (mut fits, mut too_small, mut other) = (0, 0, 0);
+    for _ in 0..50_000 {
+        // A few bits of any magnitude, so that borders are met often.
+        let mut number = |bits: u64| {
+            let wide = rng.next() >> (64 - bits) >> rng.below(bits);
+            wide & (!0 << rng.below(bits))
+        };
+        let mut image = kernel();
+        image.alignment = 1 << (12 + number(8) % 20);
+        image.pref_address = number(48);
+        image.init_size = number(32).max(1);
+        image.above_4g = number(2) != 0;
+        image.initrd_addr_max = number(32);
+        let initrd_len = number(40);
+        let start = number(48) / RANGE_ALIGN * RANGE_ALIGN;
+        let len = number(42) / RANGE_ALIGN * RANGE_ALIGN;
+        let Some(range) = Range::new(start, len) else {
+            continue;
+        };
+        match plan(range, low(), &image, initrd_len) {
+            Ok(layout) => {
+                check(&layout, range, &image, initrd_len);
+                fits += 1;
+            }
+            Err(Error::TooSmall { needed, len: told }) => {
+                assert!(told == len && needed > len);
+                exact(start, needed, &image, initrd_len);
+                too_small += 1;
+            }
+            Err(Error::Above4G) => {
+                assert!(!image.above_4g && range.end() > 4 * G);
+                other += 1;
+            }
+            Err(Error::InitrdTooHigh { max }) => {
+                assert!(!image.above_4g && max == image.initrd_addr_max);
+                assert!(range.end() > max && initrd_len > 0);
+                other += 1;
+            }
+            Err(Error::Unaligned) => panic!("{range:x?} is aligned"),
+        }
+    }
+    assert!(
+        fits > 2000 && too_small > 2000 && other > 500,
+        "{fits} {too_small} {other}"
+    );
+}
+
+/// `needed` bytes from `start` on are enough, and 2 MiB less are not.
+fn exact(start: u64, needed: u64, image: &BzImage, initrd_len: u64) {
+    let with =
+        |len| Range::new(start, len).map(|range| (range, plan(range, low(), image, initrd_len)));
+    match with(needed).unwrap() {
+        (range, Ok(layout)) => check(&layout, range, image, initrd_len),
+        (_, Err(Error::Above4G | Error::InitrdTooHigh { .. })) => {}
+        (_, Err(error)) => panic!("{needed:#x} bytes from {start:#x} on: {error:?}"),
+    }
+    match with(needed - RANGE_ALIGN) {
+        None | Some((_, Err(Error::TooSmall { .. } | Error::Above4G))) => {}
+        Some((range, result)) => panic!("{range:x?}: {result:x?}"),
+    }
+}
+
+#[test]
+fn least_length() {
+    // 1 MiB for the firmware, up to the next multiple of 2 MiB, 60 MiB for the kernel; then the
+    // initrd's pages.
+    for (initrd_len, needed) in [
+        (0, 62 * M),
+        (1, 64 * M),
+        (2 * M, 64 * M),
+        (2 * M + 1, 66 * M),
+        (100 * M - 1, 162 * M),
+    ] {
+        let error = Error::TooSmall { needed, len: 2 * M };
+        assert_eq!(
+            plan(range(G, 2 * M), low(), &kernel(), initrd_len),
+            Err(error)
+        );
+        exact(G, needed, &kernel(), initrd_len);
+    }
+}
+
+/// A kernel that lies below its `pref_address` moves there by itself, so it is put there.
+#[test]
+fn below_the_preferred_address() {
+    let image = kernel();
+    assert_eq!(image.pref_address, 16 * M);
+    let layout = plan(range(2 * M, 126 * M), low(), &image, 0).unwrap();
+    assert_eq!(layout.kernel.start(), 16 * M);
+    let error = Error::TooSmall {
+        needed: 74 * M,
+        len: 72 * M,
+    };
+    assert_eq!(plan(range(2 * M, 72 * M), low(), &image, 0), Err(error));
+}
+
+#[test]
+fn above_4_gib() {
+    let low_kernel = kernel_but(|image| image.above_4g = false);
+    for (start, len, high, low_only) in [
+        (3 * G, G, Ok(()), Ok(())),
+        (3 * G, G + 2 * M, Ok(()), Err(Error::Above4G)),
+        (4 * G, G, Ok(()), Err(Error::Above4G)),
+        (1 << 46, G, Ok(()), Err(Error::Above4G)),
+    ] {
+        let plan = |image: &BzImage| plan(range(start, len), low(), image, 0).map(|_| ());
+        assert_eq!(plan(&kernel()), high);
+        assert_eq!(plan(&low_kernel), low_only);
+    }
+    // The last byte of the initrd may be at the highest address, and not above.
+    for (max, fits) in [(4 * G - 1, true), (4 * G - 2, false), (2 * G - 1, false)] {
+        let image = kernel_but(|image| {
+            image.above_4g = false;
+            image.initrd_addr_max = max;
+        });
+        let result = plan(range(3 * G, G), low(), &image, PAGE).map(|_| ());
+        let expected = if fits {
+            Ok(())
+        } else {
+            Err(Error::InitrdTooHigh { max })
+        };
+        assert_eq!(result, expected);
+        assert!(
+            plan(range(3 * G, G), low(), &image, 0).is_ok(),
+            "none, so none too high"
+        );
+    }
+}
+
+#[test]
+fn absurd_numbers() {
+    let top = u64::MAX / RANGE_ALIGN * RANGE_ALIGN;
+    let huge = kernel_but(|image| image.init_size = u64::MAX);
+    let far = kernel_but(|image| image.pref_address = u64::MAX);
+    for range in [
+        range(G, G),
+        range(top - G, G),
+        range(0, top),
+        range(top - 2 * M, 2 * M),
+    ] {
+        let nothing_is_enough = Err(Error::TooSmall {
+            needed: u64::MAX,
+            len: range.len(),
+        });
+        for initrd_len in [u64::MAX, u64::MAX - PAGE] {
+            assert_eq!(plan(range, low(), &kernel(), initrd_len), nothing_is_enough);
+        }
+        assert_eq!(plan(range, low(), &huge, 0), nothing_is_enough);
+        assert_eq!(plan(range, low(), &far, 0), nothing_is_enough);
+    }
+    let text = plan(range(G, 2 * M), low(), &huge, 0)
+        .unwrap_err()
+        .to_string();
+    assert_eq!(
+        text,
+        "2 MiB of memory are too few: kernel and initrd need at least 17592186044416 MiB"
+    );
+}
+
+#[test]
+fn unaligned_ranges() {
+    for (start, len) in [(G + PAGE, G), (G, G + PAGE), (G + M, G - M), (G, M), (1, 1)] {
+        let result = plan(range(start, len), low(), &kernel(), 0);
+        assert_eq!(result, Err(Error::Unaligned), "{len:#x} from {start:#x} on");
+    }
+}
+
+#[test]
+fn low_slices() {
+    for (start, len, there) in [
+        (0x2_0000, LOW_SLICE_LEN, true),
+        (0x2_0000, 3 * PAGE, true),
+        (0x2_0000, 2 * PAGE, false),
+        (LOW_END - LOW_SLICE_LEN, LOW_SLICE_LEN, true),
+        (LOW_END - LOW_SLICE_LEN + PAGE, LOW_SLICE_LEN, false),
+        (0x2_0800, LOW_SLICE_LEN, false),
+        (0x2_0000, LOW_SLICE_LEN + 1, false),
+        (M, LOW_SLICE_LEN, false),
+    ] {
+        let slice = LowSlice::new(range(start, len));
+        assert_eq!(slice.is_some(), there, "{len:#x} from {start:#x} on");
+        let Some(slice) = slice else { continue };
+        // A SIPI has 8 bits for the number of the page.
+        assert_eq!(slice.trampoline() % PAGE, 0);
+        assert!(slice.trampoline() < M);
+        let pages = [slice.trampoline(), slice.page_table_root()].map(|at| range(at, PAGE));
+        assert!(!pages[0].overlaps(&pages[1]));
+        for page in pages {
+            assert!(range(start, len).contains(&page) && !page.overlaps(&slice.ram()));
+        }
+        assert_eq!(slice.ram().len(), len - 2 * PAGE);
+        assert!(range(start, len).contains(&slice.ram()));
+        // Register select at 0x00, data at 0x10, EOI at 0x40 (82093AA, and ICH9 for the last).
+        let ioapic = range(slice.ioapic().into(), 0x100);
+        assert!(pages[0].contains(&ioapic));
+    }
+}
+
+#[test]
+fn errors_say_what_would_do() {
+    for (error, text) in [
+        (
+            Error::TooSmall {
+                needed: 62 * M,
+                len: 2 * M,
+            },
+            "2 MiB of memory are too few: kernel and initrd need at least 62 MiB",
+        ),
+        (Error::Above4G, "this kernel needs a range below 4 GiB"),
+        (
+            Error::InitrdTooHigh { max: 0x7fff_ffff },
+            "this kernel needs its initrd below 0x7fffffff",
+        ),
+        (
+            Error::Unaligned,
+            "memory must start and end at multiples of 2 MiB",
+        ),
+    ] {
+        assert_eq!(error.to_string(), text);
+    }
+}
