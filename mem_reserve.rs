@@ -172,7 +172,7 @@ impl Drop for Allocation {
     fn drop(&mut self) {
         // SAFETY: By the type invariants the memory is ours; whoever drops it has parked the CPUs
         // that ran in it.
-        if unsafe { phys_memory::fill(self.range, &[]) }.is_err() {
+        if unsafe { phys_memory::scrub(self.range) }.is_err() {
             pr_err!(
                 "no room to map {:#x}-{:#x}: it goes back to the pool unscrubbed\n",
                 self.range.start(),
@@ -237,7 +237,7 @@ impl Pool {
             )?;
         }
         if pool.ranges.is_empty() {
-            pr_err!("no memory for successors: boot with memmap=SIZE$ADDRESS (memmap=1G$1G, say; in GRUB's files write \\$)\n");
+            pr_err!("no memory for successors: boot with memmap=SIZE$ADDRESS (memmap=4G$4G, say; in GRUB's files write \\$)\n");
             return Err(ENOENT);
         }
         if pool.low.is_empty() {
@@ -312,7 +312,7 @@ fn firmware_ram() -> Result<KVec<Range>> {
     let mut buffer = [0; 32];
     for number in 0.. {
         let path = |file: &str| CString::try_from_fmt(fmt!("/sys/firmware/memmap/{number}/{file}"));
-        let kind = match read_text(&*path("type")?, &mut buffer) {
+        let kind = match read_text(&path("type")?, &mut buffer) {
             Err(error) if error == ENOENT => break,
             kind => kind?,
         };
@@ -320,7 +320,7 @@ fn firmware_ram() -> Result<KVec<Range>> {
             continue;
         }
         let mut address = |file| {
-            let text = read_text(&*path(file)?, &mut buffer)?;
+            let text = read_text(&path(file)?, &mut buffer)?;
             match memparse(text) {
                 Some((address, "")) => Ok(address),
                 _ => Err(EINVAL),

@@ -231,7 +231,7 @@ pub(crate) unsafe fn copy(layout: &Layout, kernel: &Kernel, initrd: Option<&Imag
     }
     for segment in segments() {
         // SAFETY: The caller's promise, and it was checked that the segment lies within.
-        unsafe { phys_memory::fill(segment.to, segment.data) }?;
+        unsafe { phys_memory::copy(segment.to, segment.data) }?;
     }
     Ok(())
 }

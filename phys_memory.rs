@@ -112,26 +112,37 @@ unsafe fn for_each_window(range: Range, mut visit: impl FnMut(u64, &mut [u8])) -
     Ok(())
 }
 
-/// Copies `data` to the start of `range`, and fills the rest of it with zeros.
+/// Copies `data` to the start of `range`.
 ///
 /// # Errors
 ///
-/// `ENOMEM` if there is no room for a mapping; `EINVAL` if `data` is longer than `range`.
+/// `ENOMEM` if there is no room for a mapping; `EINVAL` if `data` is empty or longer than `range`.
 ///
 /// # Safety
 ///
 /// As for [`Mapping::new`], until this returns.
-pub(crate) unsafe fn fill(range: Range, data: &[u8]) -> Result {
-    if data.len() as u64 > range.len() {
-        return Err(EINVAL);
-    }
+pub(crate) unsafe fn copy(range: Range, data: &[u8]) -> Result {
+    let to = Range::new(range.start(), data.len() as u64)
+        .filter(|to| range.contains(to))
+        .ok_or(EINVAL)?;
     // SAFETY: The caller's promise.
     unsafe {
-        for_each_window(range, |offset, window| {
-            let data = data.get(offset as usize..).unwrap_or(&[]);
-            let (copied, zeroed) = window.split_at_mut(data.len().min(window.len()));
-            copied.copy_from_slice(&data[..copied.len()]);
-            zeroed.fill(0);
+        for_each_window(to, |offset, window| {
+            window.copy_from_slice(&data[offset as usize..][..window.len()]);
         })
     }
+}
+
+/// Fills `range` with zeros.
+///
+/// # Errors
+///
+/// `ENOMEM` if there is no room for a mapping.
+///
+/// # Safety
+///
+/// As for [`Mapping::new`], until this returns.
+pub(crate) unsafe fn scrub(range: Range) -> Result {
+    // SAFETY: The caller's promise.
+    unsafe { for_each_window(range, |_, window| window.fill(0)) }
 }

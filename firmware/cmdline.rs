@@ -117,17 +117,17 @@ pub fn write<'a>(
         format_args!("off"),
         "the PCI configuration ports are the first OS's",
     )?;
-    line.own(
-        "8250.nr_uarts",
-        format_args!("{}", u8::from(facts.console.is_some())),
-        "the other serial ports are not its own",
-    )?;
     // VMX root operation blocks INIT, by which its CPUs are stopped; KVM of 6.12 and later would
     // enter it when it is loaded rather than when a virtual machine runs.
     line.own(
         "kvm.enable_virt_at_load",
         format_args!("0"),
         "its CPUs could not be stopped",
+    )?;
+    line.own(
+        "8250.nr_uarts",
+        format_args!("{}", u8::from(facts.console.is_some())),
+        "the other serial ports are not its own",
     )?;
     if let Some(port) = facts.console {
         // By its port: as ttyS0 it would be the PC's first port until ACPI has told of this one

@@ -7,8 +7,9 @@ from pathlib import Path
 SOURCE = Path(__file__).resolve().parent.parent
 GUEST = SOURCE / "scripts/guest"
 
-# 1 GiB and, for trampolines, two slices of low memory.
-POOL = "memmap=1G$1G memmap=128K$128K"
+# 960 MiB below the tables that QEMU keeps under 2 GiB, and, for trampolines, two
+# slices of low memory.
+POOL = "memmap=960M$1G memmap=128K$128K"
 # The first OS keeps IPIs to all CPUs of the machine to its own.
 NO_BROADCAST = "no_ipi_broadcast=1"
 

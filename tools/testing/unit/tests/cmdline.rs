@@ -5,7 +5,8 @@
 use mint_unit::firmware::cmdline::{write, Error, Facts};
 
 const COM2: Option<u16> = Some(0x2f8);
-const FIRST: &str = "no_ipi_broadcast=1 tsc_early_khz=2100000 tsc=reliable pci=off";
+const FIRST: &str =
+    "no_ipi_broadcast=1 tsc_early_khz=2100000 tsc=reliable pci=off kvm.enable_virt_at_load=0";
 
 fn line(given: &str, console: Option<u16>) -> Result<String, Error<'_>> {
     let facts = Facts {
@@ -88,28 +89,28 @@ fn what_they_give_is_not_added_again() {
     for (given, kept) in [
         (
             "no_ipi_broadcast=1",
-            "tsc_early_khz=2100000 tsc=reliable pci=off 8250.nr_uarts=0",
+            "tsc_early_khz=2100000 tsc=reliable pci=off kvm.enable_virt_at_load=0 8250.nr_uarts=0",
         ),
         (
             "no-ipi-broadcast=1",
-            "tsc_early_khz=2100000 tsc=reliable pci=off 8250.nr_uarts=0",
+            "tsc_early_khz=2100000 tsc=reliable pci=off kvm.enable_virt_at_load=0 8250.nr_uarts=0",
         ),
         (
             "tsc_early_khz=2100000",
-            "no_ipi_broadcast=1 tsc=reliable pci=off 8250.nr_uarts=0",
+            "no_ipi_broadcast=1 tsc=reliable pci=off kvm.enable_virt_at_load=0 8250.nr_uarts=0",
         ),
         (
             "tsc=\"reliable\"",
-            "no_ipi_broadcast=1 tsc_early_khz=2100000 pci=off 8250.nr_uarts=0",
+            "no_ipi_broadcast=1 tsc_early_khz=2100000 pci=off kvm.enable_virt_at_load=0 8250.nr_uarts=0",
         ),
         (
             "pci=off quiet pci=off",
-            "no_ipi_broadcast=1 tsc_early_khz=2100000 tsc=reliable 8250.nr_uarts=0",
+            "no_ipi_broadcast=1 tsc_early_khz=2100000 tsc=reliable kvm.enable_virt_at_load=0 8250.nr_uarts=0",
         ),
         ("8250.nr_uarts=0", FIRST),
         (
             "quiet 8250.nr_uarts=0 pci=off tsc=reliable tsc_early_khz=2100000 no_ipi_broadcast=1",
-            "",
+            "kvm.enable_virt_at_load=0",
         ),
     ] {
         let expected = format!("{kept} {given}");
@@ -131,6 +132,11 @@ fn conflicts() {
         ("pci=\"off \"", "pci=\"off \""),
         ("8250.nr_uarts=4", "8250.nr_uarts=4"),
         ("8250.nr-uarts=4", "8250.nr-uarts=4"),
+        ("kvm.enable_virt_at_load=1", "kvm.enable_virt_at_load=1"),
+        ("i8042.nopnp", "i8042.nopnp"),
+        ("kgdboc=ttyS0", "kgdboc=ttyS0"),
+        ("bootconfig", "bootconfig"),
+        ("8250_core.nr_uarts=1", "8250_core.nr_uarts=1"),
         ("memmap=1G$1G", "memmap=1G$1G"),
         ("acpi=off", "acpi=off"),
         ("acpi_rsdp=0x1000", "acpi_rsdp=0x1000"),
@@ -195,7 +201,8 @@ fn the_length_is_limited_by_the_kernel_and_by_the_room() {
         console: COM2,
     };
     let given = "quiet pci=off -- foo";
-    let whole = "no_ipi_broadcast=1 tsc_early_khz=1 tsc=reliable 8250.nr_uarts=1 \
+    let whole = "no_ipi_broadcast=1 tsc_early_khz=1 tsc=reliable kvm.enable_virt_at_load=0 \
+                 8250.nr_uarts=1 \
                  console=uart8250,io,0x2f8,115200 quiet pci=off -- foo";
     for max in 0..whole.len() + 3 {
         let mut out = [0xa5; 256];
