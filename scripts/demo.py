@@ -39,9 +39,9 @@ def progress(text):
 
 
 def demo():
-    first = Path(os.environ["MINT_FIRST"])
+    first, successor = Path(os.environ["MINT_FIRST"]), Path(os.environ["MINT_SUCCESSOR"])
     with tempfile.TemporaryDirectory() as folder:
-        initramfs = make_initramfs(Path(folder), first, (GUEST / "demo").read_text())
+        initramfs = make_initramfs(Path(folder), successor, (GUEST / "demo").read_text())
         accelerator = pick_accelerator(first, initramfs)
         progress(f"booting {first.parent.name} in QEMU ({accelerator}, 4 CPUs, 3 GiB) as the first OS")
         started = time.monotonic()
@@ -50,7 +50,7 @@ def demo():
             up = machine.wait("first", rb"first OS: (.*), (\d+) CPUs, (\d+) MiB, up ([\d.]+) s", 120)
             machine.wait("first", rb"starting the successor", 60)
             asked = time.monotonic()
-            progress("the first OS starts the same kernel on CPUs 2-3")
+            progress(f"the first OS starts {successor.parent.name} on CPUs 2-3")
             there = machine.wait(
                 "successor", rb"mint-successor-up: (.*), (\d+) CPUs, (\d+) MiB, up ([\d.]+) s", 120)
             took = time.monotonic() - asked

@@ -14,8 +14,8 @@ POOL = "memmap=960M$1G memmap=128K$128K"
 NO_BROADCAST = "no_ipi_broadcast=1"
 
 
-def make_initramfs(folder, first, run=None, files=()):
-    """An initramfs with the module, the kernel `first` and a successor's initrd to boot with it.
+def make_initramfs(folder, kernel, run=None, files=()):
+    """The first OS's initramfs: the module, a successor's `kernel`, and an initrd for that.
 
     `run` is the text of a script that the first OS runs before it powers off; `files` are
     further ones, as FILE=PATH.
@@ -24,7 +24,7 @@ def make_initramfs(folder, first, run=None, files=()):
     successor = folder / "successor.cpio"
     subprocess.run([maker, successor, GUEST / "successor-init", f"{GUEST}/busy=/do.d/busy"],
                    check=True)
-    files = [f"{SOURCE}/mint.ko=/mint.ko", f"{first}=/boot/vmlinuz",
+    files = [f"{SOURCE}/mint.ko=/mint.ko", f"{kernel}=/boot/vmlinuz",
              f"{successor}=/boot/initrd", f"{GUEST}/README=/README",
              f"{GUEST}/release_uart=/bin/release_uart", *files]
     if run:

@@ -100,7 +100,9 @@ class Machine:
         else:
             # One thread for all CPUs: with several, TCG now and then runs a
             # stale translation of text that another CPU is patching.
-            command += ["-accel", f"tcg,thread={threads},tb-size=512", "-cpu", "max"]
+            # Without fast string instructions, which are slower there than the kernel's own loops.
+            command += ["-accel", f"tcg,thread={threads},tb-size=512",
+                        "-cpu", "max,-fsrm,-fsrs,-erms"]
         handed = []
         for index, name in enumerate(names):
             if interactive and index == 0:

@@ -9,7 +9,7 @@ release_uart 0x2f8
 insmod /mint.ko
 for kernel in /kernels/*; do
 	version=${kernel##*/}
-	make_os os1 2-3 384M 0x2f8 "$kernel"
+	make_os os1 2-3 256M 0x2f8 "$kernel"
 	put $MINT/os1/load 1 && put $MINT/os1/start 1
 	check "$version comes to its user space on two CPUs" \
 		expect os1 120 "$(up_line "$version" 2)"

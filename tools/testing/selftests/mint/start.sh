@@ -11,7 +11,7 @@ insmod /mint.ko
 os=$MINT/os1
 cpus=/sys/devices/system/cpu
 
-make_os os1 2-3 256M 0x2f8
+make_os os1 2-3 128M 0x2f8
 check 'load' put $os/load 1
 
 # CPUs that can't be had
@@ -43,7 +43,7 @@ check 'its /proc/cpuinfo has two CPUs' shows 'echo cpus: $(grep -c ^processor /p
 check 'their APIC IDs are those of its CPUs' shows 'echo ids: $(grep ^apicid /proc/cpuinfo | cut -d: -f2)' 'ids: 2 3\s'
 check 'its /proc/iomem has no RAM but its own' shows \
 	'echo ram: $(grep "System RAM" /proc/iomem | cut -d" " -f1)' \
-	'ram: 00022000-0002ffff 40100000-4fffffff\s'
+	'ram: 00022000-0002ffff 40100000-47ffffff\s'
 check 'its /proc/iomem has nothing else of the machine' shows \
 	'echo other: $(grep -v "^ " /proc/iomem | grep -vE "System RAM|ACPI Tables|Reserved|Local APIC|PCI|IOAPIC|System ROM|Video"). ' \
 	'other: \.'
@@ -74,7 +74,7 @@ check 'its CPUs can be taken offline and online again' sh -c \
 put $os/cpus 2
 put $os/cmdline mint.do=busy
 put $MINT/remove os2
-make_os os2 3 256M 0x3e8
+make_os os2 3 128M 0x3e8
 put $os/load 1 && put $MINT/os2/load 1
 both() {
 	put $os/start 1 &
@@ -106,7 +106,7 @@ put $MINT/remove os2
 check 'rmmod' rmmod mint
 # What a successor left is not there for the next who gets the memory.
 scrubbed() {
-	dd if=/dev/mem bs=1M skip=1024 count=256 2>/dev/null | cmp -n $((256 << 20)) - /dev/zero
+	dd if=/dev/mem bs=1M skip=1024 count=128 2>/dev/null | cmp -n $((128 << 20)) - /dev/zero
 }
 check 'the memory was scrubbed' scrubbed
 plan
