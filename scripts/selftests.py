@@ -64,10 +64,17 @@ def scenarios(first, others):
     ]
 
 
+# The successors of watch.sh: where the RAM of each starts and ends, and its CPUs.
+WATCHED = {
+    "os1": (0x40000000, 0x50000000, (1, 2)),
+    "os2": (0x50000000, 0x60000000, (3, 4)),
+}
+
+
 class Watcher:
     """What the systems' CPUs send by their ICRs, seen by a QEMU plugin."""
 
-    LINE = re.compile(r"vcpu=(\d+) dest=(\d+) shorthand=(\w+) mode=(\w+) level=\w+ destmode=(\w+) vector=")
+    LINE = re.compile(r"cr3=(0x[0-9a-f]+) dest=(\d+) shorthand=(\w+) mode=(\w+) level=\w+ destmode=(\w+) vector=")
 
     def __init__(self, folder):
         plugin = folder / "icr_watch.so"
@@ -81,34 +88,41 @@ class Watcher:
         self.marks[what] = self.log.stat().st_size
 
     def results(self, systems):
-        """Checks the log against {name: its CPUs}; yields (passed, name of the test)."""
+        """Checks the log against {name: (RAM's start, RAM's end, CPUs)}; yields (passed, name of the test).
+
+        A line is from the system in whose RAM its page table lies, or else from the first OS.
+        """
         text = self.log.read_bytes()[self.marks["start"]:self.marks["stop"]].decode()
-        owner = {}
-        started = {name: [] for name in systems}
+        successors = {cpu for _, _, cpus in systems.values() for cpu in cpus}
+        # The CPUs that the first OS has sent an INIT: from then on they are not its own.
+        given = set()
+        started = {name: set() for name in systems}
         seen, foreign = dict.fromkeys(systems, 0), []
         for line in text.splitlines():
             found = self.LINE.match(line)
             if not found:
                 foreign.append(line)
                 continue
-            vcpu, dest = int(found[1]), int(found[2])
-            shorthand, mode, destination_mode = found[3], found[4], found[5]
-            name = owner.get(vcpu)
-            if not name:
-                # The first OS. A CPU is its new system's from the INIT on that it gets from there.
-                if mode == "init":
-                    owner.update({dest: name for name, cpus in systems.items() if dest in cpus})
-                continue
-            seen[name] += 1
-            own = shorthand == "self" or (
-                shorthand == "none" and destination_mode == "physical" and dest in systems[name])
-            if not own:
+            cr3, dest = int(found[1], 16), int(found[2])
+            shorthand, mode = found[3], found[4]
+            to_one = shorthand == "none" and found[5] == "physical"
+            name = next((name for name, (start, end, _) in systems.items() if start <= cr3 < end), None)
+            if name:
+                seen[name] += 1
+                own = to_one and dest in systems[name][2]
+                if own:
+                    started[name].add((mode, dest))
+            else:
+                if to_one and mode == "init" and dest in successors:
+                    given.add(dest)
+                # Only the module, which resets and wakes them, may reach CPUs that were given away.
+                own = not given or to_one and (dest not in given or mode in ("init", "sipi"))
+            if not own and shorthand != "self":
                 foreign.append(line)
-            elif mode in ("init", "sipi"):
-                started[name].append((mode, dest))
-        for name, cpus in systems.items():
+        yield given == successors, "the first OS was seen to reset the successors' CPUs"
+        for name, (_, _, cpus) in systems.items():
             second = cpus[1]
-            yield (("init", second) in started[name] and ("sipi", second) in started[name],
+            yield ({("init", second), ("sipi", second)} <= started[name],
                    f"{name} was seen to start its second CPU")
             yield seen[name] > 100, f"{name} was seen to send IPIs ({seen[name]})"
         yield not foreign, f"no system sent an IPI to another's CPU {foreign[:5] or ''}"
@@ -181,7 +195,7 @@ def run(scenario, first):
                 lines.append(f"  {error}")
             count(planned == ran and ran > 0, f"the script came to its end ({ran} of {planned} tests)")
             if watcher and planned:
-                for good, text in watcher.results({"os1": (1, 2), "os2": (3, 4)}):
+                for good, text in watcher.results(WATCHED):
                     count(good, text)
             splats = [line for line in machine.splats(PORTS[:-1])
                       if not any(re.search(pattern, line) for pattern in scenario.expected)]
