@@ -74,7 +74,8 @@ struct Mint {
 
 impl kernel::Module for Mint {
     fn init(_module: &'static ThisModule) -> Result<Self> {
-        let mut buffer = KVec::from_elem(0u8, preconditions::COMMAND_LINE_SIZE, GFP_KERNEL)?;
+        // With a bootconfig it is longer than what a boot loader may pass.
+        let mut buffer = KVec::from_elem(0u8, 16 * preconditions::COMMAND_LINE_SIZE, GFP_KERNEL)?;
         let cmdline = file::read_text(c"/proc/cmdline", &mut buffer)?;
         preconditions::check_machine(cmdline)?;
 
