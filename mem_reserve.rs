@@ -25,7 +25,7 @@ pub(crate) struct Region {
     range: Range,
     /// Multiples of which allocations start and end at, in bytes.
     align: u64,
-    /// Bytes that are allocated.
+    /// Bytes that are allocated; for a moment less, never more.
     used: Atomic<u64>,
     arena: Node,
     /// Dropped after `arena`.
@@ -179,9 +179,10 @@ impl Drop for Allocation {
                 self.range.end() - 1
             );
         }
+        // Before somebody else can have it, so that never more is in use than there is.
+        self.region.used.fetch_sub(self.range.len(), Relaxed);
         // SAFETY: By the type invariants it is in the tree.
         unsafe { bindings::release_resource(&mut *self.node) };
-        self.region.used.fetch_sub(self.range.len(), Relaxed);
     }
 }
 
@@ -270,7 +271,7 @@ impl Pool {
         first(&self.low, len, None, name).ok_or(ENOMEM)?
     }
 
-    /// The regions for successors' ranges.
+    /// The bytes that were reserved in all, above 1 MiB.
     pub(crate) fn total(&self) -> u64 {
         self.ranges.iter().map(|region| region.range.len()).sum()
     }
@@ -333,6 +334,10 @@ fn firmware_ram() -> Result<KVec<Range>> {
         {
             ram.push(range, GFP_KERNEL)?;
         }
+    }
+    if ram.is_empty() {
+        pr_err!("can't tell what is memory: mount sysfs on /sys, for /sys/firmware/memmap\n");
+        return Err(ENOENT);
     }
     Ok(ram)
 }
