@@ -8,7 +8,7 @@ use crate::{
     kobject::{Attribute, Directory, Node, Text},
     layout::RANGE_ALIGN,
     memmap,
-    os_instance::{Machine, Os},
+    os_instance::{Config, Machine, Os},
     preconditions, //
 };
 use core::fmt::Write;
@@ -92,25 +92,13 @@ impl Directory for Arc<Os> {
             Attribute::read_write(c"memory", show_memory, store_memory),
             Attribute::read_write(
                 c"kernel",
-                |os, text| os.with_config(|config, _| show_path(text, &config.kernel)),
-                |os, value| {
-                    let path = path(os, value)?;
-                    os.configure(|config| {
-                        config.kernel = path;
-                        Ok(())
-                    })
-                },
+                |os, text| show_path(os, text, |config| &config.kernel),
+                |os, value| store_path(os, value, |config| &mut config.kernel),
             ),
             Attribute::read_write(
                 c"initrd",
-                |os, text| os.with_config(|config, _| show_path(text, &config.initrd)),
-                |os, value| {
-                    let path = path(os, value)?;
-                    os.configure(|config| {
-                        config.initrd = path;
-                        Ok(())
-                    })
-                },
+                |os, text| show_path(os, text, |config| &config.initrd),
+                |os, value| store_path(os, value, |config| &mut config.initrd),
             ),
             Attribute::read_write(c"cmdline", show_cmdline, store_cmdline),
             Attribute::read_write(c"console", show_console, store_console),
@@ -260,23 +248,34 @@ fn store_memory(os: &Node<Arc<Os>>, value: &CStr) -> Result {
     })
 }
 
-fn show_path(text: &mut Text<'_>, path: &Option<CString>) -> Result {
-    match path {
+fn show_path(
+    os: &Node<Arc<Os>>,
+    text: &mut Text<'_>,
+    path: fn(&Config) -> &Option<CString>,
+) -> Result {
+    os.with_config(|config, _| match path(config) {
         Some(path) => text.push(path.to_bytes()),
         None => Ok(()),
-    }
+    })
 }
 
-/// The path that `value` is; [`None`] for an empty one.
-fn path(os: &Node<Arc<Os>>, value: &CStr) -> Result<Option<CString>> {
-    match value.to_bytes() {
-        [] => Ok(None),
-        [b'/', ..] => Ok(Some(CString::try_from(value)?)),
+fn store_path(
+    os: &Node<Arc<Os>>,
+    value: &CStr,
+    path: fn(&mut Config) -> &mut Option<CString>,
+) -> Result {
+    let new = match value.to_bytes() {
+        [] => None,
+        [b'/', ..] => Some(CString::try_from(value)?),
         _ => {
             pr_err!("{}: '{}' is not an absolute path\n", &**os.name(), value);
-            Err(EINVAL)
+            return Err(EINVAL);
         }
-    }
+    };
+    os.configure(|config| {
+        *path(config) = new;
+        Ok(())
+    })
 }
 
 fn show_cmdline(os: &Node<Arc<Os>>, text: &mut Text<'_>) -> Result {
