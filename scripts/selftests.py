@@ -39,7 +39,7 @@ class Scenario:
     cpus: int = 4
     kernels: tuple = ()
     extra: tuple = ()
-    # A successor that is made to panic or to go wrong says so, and must.
+    # What a successor that is made to panic says; its script waits for it.
     expected: tuple = ()
     watch: bool = False
 
