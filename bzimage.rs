@@ -51,6 +51,10 @@ const LOADED_HIGH: u8 = 1 << 0;
 const XLF_KERNEL_64: u16 = 1 << 0;
 /// `xloadflags`: kernel, boot_params, command line and initrd may lie above 4 GiB.
 const XLF_CAN_BE_LOADED_ABOVE_4G: u16 = 1 << 1;
+/// `xloadflags`: built with CONFIG_EFI and CONFIG_KEXEC_CORE.
+const XLF_EFI_KEXEC: u16 = 1 << 4;
+/// A kernel with CONFIG_EFI_STUB starts like a program for EFI (PE/COFF specification).
+const MZ: [u8; 2] = *b"MZ";
 /// The 64-bit entry, from the start of the protected-mode code.
 pub const ENTRY_64: u64 = 0x200;
 
@@ -153,6 +157,8 @@ pub struct BzImage {
     pub init_size: u64,
     /// Whether kernel, command line and initrd may lie above 4 GiB.
     pub above_4g: bool,
+    /// Whether it knows EFI firmware.
+    pub efi: bool,
     /// Longest command line in bytes, without the terminating zero.
     pub cmdline_size: usize,
     /// Highest address of the initrd's last byte, where `above_4g` does not hold.
@@ -259,6 +265,7 @@ pub fn parse(file: &[u8]) -> Result<BzImage, Error> {
         pref_address: u64::from_le_bytes(field(file, PREF_ADDRESS)?),
         init_size: init_size.into(),
         above_4g: xloadflags & XLF_CAN_BE_LOADED_ABOVE_4G != 0,
+        efi: xloadflags & XLF_EFI_KEXEC != 0 || file.starts_with(&MZ),
         cmdline_size: cmdline_size as usize,
         initrd_addr_max: u32_at(INITRD_ADDR_MAX)?.into(),
     })

@@ -24,8 +24,17 @@ kernel::sync::global_lock! {
 struct Owner {
     cpu: u32,
     os: CString,
+    phase: Phase,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// It is on its way offline.
+    Leaving,
+    /// It is offline, and the OS's to run.
+    Held,
     /// It is on its way back to the first OS.
-    returning: bool,
+    Returning,
 }
 
 /// The first OS's CPU hotplug, watched: it does not online CPUs that a successor owns.
@@ -78,7 +87,7 @@ unsafe extern "C" fn prepare(cpu: c_uint) -> c_int {
     let owners = OWNERS.lock();
     match owners
         .iter()
-        .find(|owner| owner.cpu == cpu && !owner.returning)
+        .find(|owner| owner.cpu == cpu && owner.phase != Phase::Returning)
     {
         Some(owner) => {
             pr_warn!(
@@ -116,7 +125,7 @@ impl OwnedCpu {
         let owner = Owner {
             cpu: id,
             os: CString::try_from(&**os)?,
-            returning: false,
+            phase: Phase::Leaving,
         };
         {
             let mut owners = OWNERS.lock();
@@ -129,8 +138,11 @@ impl OwnedCpu {
         let apic_id = apic_id(cpu);
         // SAFETY: `cpu` is a possible CPU.
         match unsafe { bindings::remove_cpu(id) } {
-            // INVARIANT: It is offline now, and the prepare callback keeps it so.
-            0 => Ok(OwnedCpu { cpu: id, apic_id }),
+            0 => {
+                set_phase(id, Phase::Held);
+                // INVARIANT: It is offline now, and the prepare callback keeps it so.
+                Ok(OwnedCpu { cpu: id, apic_id })
+            }
             error => {
                 disown(id);
                 if error > 0 {
@@ -162,9 +174,7 @@ impl OwnedCpu {
 impl Drop for OwnedCpu {
     fn drop(&mut self) {
         // It stays owned until it is online, so that nobody else takes it on its way.
-        for owner in OWNERS.lock().iter_mut() {
-            owner.returning |= owner.cpu == self.cpu;
-        }
+        set_phase(self.cpu, Phase::Returning);
         // SAFETY: By the type invariants it is a CPU that was online before.
         let result = unsafe { bindings::add_cpu(self.cpu) };
         if result < 0 {
@@ -176,6 +186,24 @@ impl Drop for OwnedCpu {
             );
         }
         disown(self.cpu);
+    }
+}
+
+/// Calls `visit` with the APIC ID and the OS of each CPU that an OS may run; none of them goes
+/// back to the first OS meanwhile.
+pub(crate) fn for_each_held(mut visit: impl FnMut(u32, &CString)) {
+    for owner in OWNERS.lock().iter() {
+        if let (Phase::Held, Some(cpu)) = (owner.phase, CpuId::from_u32(owner.cpu)) {
+            visit(apic_id(cpu), &owner.os);
+        }
+    }
+}
+
+fn set_phase(cpu: u32, phase: Phase) {
+    for owner in OWNERS.lock().iter_mut() {
+        if owner.cpu == cpu {
+            owner.phase = phase;
+        }
     }
 }
 

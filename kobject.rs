@@ -4,16 +4,21 @@
 //!
 //! The functions that C calls only convert, and then call safe code.
 
+use core::ptr::NonNull;
 use kernel::{
     bindings,
     error::{from_result, to_result},
+    new_mutex,
     prelude::*,
-    sync::Completion,
+    sync::{Arc, Completion, Mutex},
     types::Opaque, //
 };
 
 /// Bytes of a buffer that an attribute is shown in.
 const PAGE_SIZE: usize = 4096;
+
+/// The most variables of a uevent.
+const MAX_VARIABLES: usize = 4;
 
 /// A file of a directory that stands for a `T`.
 ///
@@ -77,10 +82,39 @@ impl<T: Directory> Attribute<T> {
     }
 }
 
+/// A file of bytes rather than of a value.
+#[repr(C)]
+pub(crate) struct BinaryAttribute<T: Directory> {
+    // First, since C passes a pointer to it.
+    attribute: bindings::bin_attribute,
+    read: Read<T>,
+}
+
+/// Reads from an offset on; as many bytes as it returns, 0 at the end.
+pub(crate) type Read<T> = fn(&Node<T>, u64, &mut [u8]) -> Result<usize>;
+
+// SAFETY: As for `Attribute`.
+unsafe impl<T: Directory> Sync for BinaryAttribute<T> {}
+
+impl<T: Directory> BinaryAttribute<T> {
+    /// A file that root can read.
+    pub(crate) const fn read_only(name: &'static CStr, read: Read<T>) -> Self {
+        // SAFETY: A C struct of pointers and numbers, which may all be 0; a size of 0 is one that
+        // is not known.
+        let mut attribute: bindings::bin_attribute = unsafe { core::mem::zeroed() };
+        attribute.attr.name = name.as_ptr().cast();
+        attribute.attr.mode = 0o400;
+        attribute.read = Some(Node::<T>::read);
+        BinaryAttribute { attribute, read }
+    }
+}
+
 /// What has a directory in sysfs.
 pub(crate) trait Directory: Sync + Sized + 'static {
     /// The files in it.
     const ATTRIBUTES: &'static [Attribute<Self>];
+    /// The files of bytes in it.
+    const BINARY_ATTRIBUTES: &'static [BinaryAttribute<Self>] = &[];
     /// Whether the caller may write to any of them.
     ///
     /// # Errors
@@ -126,19 +160,74 @@ impl Text<'_> {
     }
 }
 
+/// Tells user space when what a directory stands for has changed.
+#[pin_data]
+pub(crate) struct Announcer {
+    #[pin]
+    kobject: Mutex<Option<Announced>>,
+}
+
+/// A kobject in sysfs.
+struct Announced(NonNull<bindings::kobject>);
+
+// SAFETY: A kobject may be used from any thread.
+unsafe impl Send for Announced {}
+
+impl Announcer {
+    /// One that is of no directory yet.
+    pub(crate) fn new() -> impl PinInit<Self> {
+        pin_init!(Announcer {
+            kobject <- new_mutex!(None),
+        })
+    }
+
+    /// Wakes who polls `file`.
+    pub(crate) fn notify(&self, file: &CStr) {
+        if let Some(Announced(kobject)) = *self.kobject.lock() {
+            // SAFETY: The node takes the kobject away before it leaves sysfs, for which it needs
+            // the lock.
+            unsafe {
+                bindings::sysfs_notify(kobject.as_ptr(), core::ptr::null(), file.as_char_ptr())
+            };
+        }
+    }
+
+    /// Sends a uevent of a change, with these variables, each `NAME=VALUE`.
+    pub(crate) fn send_uevent<const N: usize>(&self, variables: [&CStr; N]) {
+        // Ends with a null pointer.
+        let mut environment = [core::ptr::null_mut(); MAX_VARIABLES + 1];
+        const { assert!(N <= MAX_VARIABLES) };
+        for (pointer, variable) in environment.iter_mut().zip(variables) {
+            *pointer = variable.as_char_ptr().cast_mut();
+        }
+        if let Some(Announced(kobject)) = *self.kobject.lock() {
+            // SAFETY: As above; the environment is only read. Nobody need listen.
+            let _ = unsafe {
+                bindings::kobject_uevent_env(
+                    kobject.as_ptr(),
+                    bindings::kobject_action_KOBJ_CHANGE,
+                    environment.as_mut_ptr(),
+                )
+            };
+        }
+    }
+}
+
 /// A directory in sysfs that stands for a `T`, for as long as it lives.
 ///
 /// # Invariants
 ///
-/// `kobject` is initialised with [`Node::KTYPE`]. It is the first field of a pinned `Node<T>`, so
-/// that a pointer to it is one to the node.
+/// `kset.kobj` is initialised with [`Node::KTYPE`]. `kset` is the first field of a pinned
+/// `Node<T>`, so that a pointer to it is one to the node.
 #[pin_data(PinnedDrop)]
 #[repr(C)]
 pub(crate) struct Node<T: Directory> {
+    /// A kset rather than a kobject, as uevents are only sent for what is in one.
     #[pin]
-    kobject: Opaque<bindings::kobject>,
+    kset: Opaque<bindings::kset>,
     #[pin]
     released: Completion,
+    announcer: Option<Arc<Announcer>>,
     #[pin]
     data: T,
 }
@@ -177,10 +266,19 @@ impl<T: Directory> Node<T> {
     /// `ENOMEM`.
     pub(crate) fn in_kernel(name: &CStr, data: impl PinInit<T>) -> Result<Pin<KBox<Self>>> {
         // SAFETY: /sys/kernel is there for as long as the kernel is.
-        unsafe { Self::new(name, bindings::kernel_kobj, data) }
+        unsafe {
+            Self::new(
+                name,
+                bindings::kernel_kobj,
+                core::ptr::null_mut(),
+                None,
+                data,
+            )
+        }
     }
 
-    /// Makes the directory `name`, which must not be there yet, in this one.
+    /// Makes the directory `name`, which must not be there yet, in this one. Its changes are told
+    /// by `announcer`.
     ///
     /// # Errors
     ///
@@ -192,62 +290,99 @@ impl<T: Directory> Node<T> {
     pub(crate) unsafe fn child<C: Directory>(
         &self,
         name: &CStr,
+        announcer: Arc<Announcer>,
         data: impl PinInit<C>,
     ) -> Result<Pin<KBox<Node<C>>>> {
         // SAFETY: The caller's promise.
-        unsafe { Node::new(name, self.kobject.get(), data) }
+        unsafe {
+            Node::new(
+                name,
+                self.kobject(),
+                self.kset.get(),
+                Some(announcer),
+                data,
+            )
+        }
     }
 
     /// # Safety
     ///
-    /// `parent` must be a kobject in sysfs that stays there until the node is dropped.
+    /// `parent` must be a kobject in sysfs, and `kset` null or a kset, that stay until the node is
+    /// dropped.
     unsafe fn new(
         name: &CStr,
         parent: *mut bindings::kobject,
+        kset: *mut bindings::kset,
+        announcer: Option<Arc<Announcer>>,
         data: impl PinInit<T>,
     ) -> Result<Pin<KBox<Self>>> {
-        // INVARIANT: The kobject is initialised here, in its place.
-        let node = KBox::pin_init(
-            pin_init!(Node {
-                kobject <- Opaque::ffi_init(|slot: *mut bindings::kobject| {
-                    // SAFETY: `slot` is memory for a kobject, which is to be zeroed before; the
-                    // type is static.
+        // INVARIANT: The kobject is initialised below, in its place, before anything can fail.
+        let node = KBox::try_pin_init(
+            try_pin_init!(Node {
+                kset <- Opaque::try_ffi_init(|slot: *mut bindings::kset| {
+                    // SAFETY: `slot` is memory for a kset, which is to be zeroed before; the type
+                    // is static, and the format takes one C string.
                     unsafe {
                         slot.write_bytes(0, 1);
-                        bindings::kobject_init(slot, Self::KTYPE);
+                        (*slot).kobj.ktype = Self::KTYPE;
+                        (*slot).kobj.parent = parent;
+                        (*slot).kobj.kset = kset;
+                        to_result(bindings::kobject_set_name(
+                            &raw mut (*slot).kobj,
+                            c"%s".as_char_ptr(),
+                            name.as_char_ptr(),
+                        ))
                     }
                 }),
                 released <- Completion::new(),
+                announcer,
                 data <- data,
-            }),
+            }? Error),
             GFP_KERNEL,
         )?;
-        // SAFETY: The kobject is initialised, the parent is the caller's promise, and the format
-        // takes one C string. Dropping the node undoes it, and takes out the files below as well.
-        to_result(unsafe {
-            bindings::kobject_add(
-                node.kobject.get(),
-                parent,
-                c"%s".as_char_ptr(),
-                name.as_char_ptr(),
-            )
-        })?;
+        // SAFETY: The kset is prepared as this wants it; it initialises the kobject even if it
+        // fails. Dropping the node undoes it, and takes out the files below as well.
+        to_result(unsafe { bindings::kset_register(node.kset.get()) })?;
         for attribute in T::ATTRIBUTES {
             // SAFETY: The kobject is in sysfs, and the attribute is static.
             to_result(unsafe {
                 bindings::sysfs_create_file_ns(
-                    node.kobject.get(),
+                    node.kobject(),
                     &attribute.attribute,
                     core::ptr::null(),
                 )
             })?;
         }
+        for attribute in T::BINARY_ATTRIBUTES {
+            // SAFETY: As above.
+            to_result(unsafe {
+                bindings::sysfs_create_bin_file(node.kobject(), &attribute.attribute)
+            })?;
+        }
+        if let Some(announcer) = &node.announcer {
+            *announcer.kobject.lock() = NonNull::new(node.kobject()).map(Announced);
+        }
         Ok(node)
     }
 
+    fn kobject(&self) -> *mut bindings::kobject {
+        // SAFETY: It is only an address within the node.
+        unsafe { &raw mut (*self.kset.get()).kobj }
+    }
+
+    /// The node of a kobject.
+    ///
+    /// # Safety
+    ///
+    /// `kobject` must be that of a node of this type, which lives for `'a`.
+    unsafe fn from_kobject<'a>(kobject: *mut bindings::kobject) -> &'a Self {
+        // SAFETY: By the type invariants of the node, and the caller's promise.
+        unsafe { &*kernel::container_of!(kobject, bindings::kset, kobj).cast::<Self>() }
+    }
+
     unsafe extern "C" fn release(kobject: *mut bindings::kobject) {
-        // SAFETY: By the type invariants of the node; it lives until this completes.
-        let node = unsafe { &*kobject.cast::<Self>() };
+        // SAFETY: C passes the node's own; it lives until this completes.
+        let node = unsafe { Self::from_kobject(kobject) };
         node.released.complete_all();
     }
 
@@ -256,8 +391,8 @@ impl<T: Directory> Node<T> {
         attribute: *mut bindings::attribute,
         buffer: *mut c_char,
     ) -> isize {
-        // SAFETY: By the type invariants; sysfs waits for this function before the node can go.
-        let node = unsafe { &*kobject.cast::<Self>() };
+        // SAFETY: C passes the node's own, and waits for this function before the node can go.
+        let node = unsafe { Self::from_kobject(kobject) };
         // SAFETY: Only the attributes of `T` are in its directory; it is their first field.
         let attribute = unsafe { &*attribute.cast::<Attribute<T>>() };
         // SAFETY: sysfs passes a zeroed page.
@@ -277,7 +412,7 @@ impl<T: Directory> Node<T> {
         len: usize,
     ) -> isize {
         // SAFETY: As for `show()`.
-        let node = unsafe { &*kobject.cast::<Self>() };
+        let node = unsafe { Self::from_kobject(kobject) };
         // SAFETY: As for `show()`.
         let attribute = unsafe { &*attribute.cast::<Attribute<T>>() };
         // SAFETY: sysfs passes `len` bytes.
@@ -293,16 +428,45 @@ impl<T: Directory> Node<T> {
             Ok(len as isize)
         })
     }
+
+    unsafe extern "C" fn read(
+        _file: *mut bindings::file,
+        kobject: *mut bindings::kobject,
+        attribute: *const bindings::bin_attribute,
+        buffer: *mut c_char,
+        offset: bindings::loff_t,
+        len: usize,
+    ) -> isize {
+        // SAFETY: As for `show()`.
+        let node = unsafe { Self::from_kobject(kobject) };
+        // SAFETY: As for `show()`.
+        let attribute = unsafe { &*attribute.cast::<BinaryAttribute<T>>() };
+        let buffer = buffer.cast::<u8>();
+        // SAFETY: kernfs passes a buffer of `len` bytes, which it has not initialised.
+        let buffer = unsafe {
+            buffer.write_bytes(0, len);
+            core::slice::from_raw_parts_mut(buffer, len)
+        };
+        from_result(|| {
+            let offset = u64::try_from(offset)?;
+            Ok((attribute.read)(node, offset, buffer)?.min(len) as isize)
+        })
+    }
 }
 
 #[pinned_drop]
 impl<T: Directory> PinnedDrop for Node<T> {
     fn drop(self: Pin<&mut Self>) {
-        let kobject = self.kobject.get();
-        // SAFETY: By the type invariants; this waits for all who read or write the files, and does
-        // nothing if the kobject was never added.
-        unsafe { bindings::kobject_del(kobject) };
-        // SAFETY: The reference is the one from `kobject_init()`.
+        if let Some(announcer) = &self.announcer {
+            *announcer.kobject.lock() = None;
+        }
+        let kobject = self.kobject();
+        // SAFETY: By the type invariants it is initialised, and nobody else changes this bit.
+        if unsafe { (*kobject).state_in_sysfs() } != 0 {
+            // SAFETY: It was added; this waits for all who read or write the files.
+            unsafe { bindings::kobject_del(kobject) };
+        }
+        // SAFETY: The reference is the one that it was initialised with.
         unsafe { bindings::kobject_put(kobject) };
         // Somebody else may still hold a reference.
         self.released.wait_for_completion();

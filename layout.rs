@@ -7,7 +7,7 @@
 //! +-----------------------+      +--------------------------------------+
 //! | trampoline page: ours |      | firmware area, 1 MiB: ACPI data      |
 //! | page table root: ours |      |   boot_params, command line, mailbox,|
-//! | RAM for its real-mode |      |   ACPI tables, page tables           |
+//! | RAM for its real-mode |      |   EFI, ACPI tables, page tables      |
 //! | trampoline            |      +--------------------------------------+
 //! +-----------------------+      | RAM: kernel (load address, init_size)|
 //!                                |   ...                                |
@@ -38,7 +38,11 @@ const FOUR_GIB: u64 = 1 << 32;
 const BOOT_PARAMS: u64 = 0;
 const COMMAND_LINE: u64 = 0x1000;
 const MAILBOX: u64 = 0x2000;
-const ACPI: u64 = 0x3000;
+// Right behind the mailbox, which it writes (`efi_runtime.S`).
+const EFI_CODE: u64 = 0x3000;
+const EFI_TABLES: u64 = 0x4000;
+const EFI_MEMORY_MAP: u64 = 0x5000;
+const ACPI: u64 = 0x6000;
 const PAGE_TABLES: u64 = 0xe0000;
 
 /// Why a successor does not fit.
@@ -138,8 +142,10 @@ pub struct Layout {
     pub boot_params: Range,
     /// The command line, one page.
     pub command_line: Range,
-    /// The page in which the successor's sleep registers lie.
+    /// The page that tells what the successor asks its firmware for; see `mailbox.rs`.
     pub mailbox: Range,
+    /// What its EFI firmware consists of.
+    pub efi: Efi,
     /// Room for the ACPI tables.
     pub acpi: Range,
     /// Room for page tables.
@@ -148,6 +154,17 @@ pub struct Layout {
     pub kernel: Range,
     /// The initrd, if there is one; exactly its length.
     pub initrd: Option<Range>,
+}
+
+/// The EFI firmware of a successor, one page each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Efi {
+    /// The runtime services.
+    pub code: Range,
+    /// The system table and what it leads to.
+    pub tables: Range,
+    /// The memory map.
+    pub memory_map: Range,
 }
 
 /// Plans the layout of a successor that boots `image` with an initrd of `initrd_len` bytes (0:
@@ -212,6 +229,11 @@ pub fn plan(
         boot_params: part(BOOT_PARAMS, BOOT_PARAMS + PAGE)?,
         command_line: part(COMMAND_LINE, COMMAND_LINE + PAGE)?,
         mailbox: part(MAILBOX, MAILBOX + PAGE)?,
+        efi: Efi {
+            code: part(EFI_CODE, EFI_CODE + PAGE)?,
+            tables: part(EFI_TABLES, EFI_TABLES + PAGE)?,
+            memory_map: part(EFI_MEMORY_MAP, EFI_MEMORY_MAP + PAGE)?,
+        },
         acpi: part(ACPI, PAGE_TABLES)?,
         page_tables: part(PAGE_TABLES, FIRMWARE_LEN)?,
         kernel,

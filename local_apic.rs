@@ -9,8 +9,10 @@ use core::arch::asm;
 use kernel::{
     bindings,
     interrupt::{local_interrupt_disable, LocalInterruptDisabled},
+    new_mutex,
     prelude::*,
     processor::cpu_relax,
+    sync::Mutex,
     time::{delay::fsleep, Delta}, //
 };
 
@@ -40,13 +42,28 @@ const TRIGGER_LEVEL: u32 = 1 << 15;
 /// that this is some milliseconds; an IPI takes microseconds.
 const PENDING_LIMIT: u32 = 100_000;
 
+/// By what CPUs are reset and woken.
+#[pin_data]
+pub(crate) struct LocalApic {
+    registers: Registers,
+    /// Whether CPUs may be woken; held while one is.
+    #[pin]
+    gate: Mutex<Gate>,
+}
+
+#[derive(PartialEq, Eq)]
+enum Gate {
+    Open,
+    Closed,
+}
+
 /// The local APIC of whatever CPU uses it.
 ///
 /// # Invariants
 ///
 /// In xAPIC mode, the pointer is a mapping of the page with its registers; the mode is that of
 /// all CPUs of the first OS, from its boot on.
-pub(crate) enum LocalApic {
+enum Registers {
     /// Registers in memory, at the same address for all CPUs.
     XApic(*mut u8),
     /// Registers in MSRs.
@@ -55,9 +72,9 @@ pub(crate) enum LocalApic {
 
 // SAFETY: Each CPU reaches its own registers through the same mapping; a sequence of accesses is
 // done with interrupts off.
-unsafe impl Send for LocalApic {}
+unsafe impl Send for Registers {}
 // SAFETY: As above.
-unsafe impl Sync for LocalApic {}
+unsafe impl Sync for Registers {}
 
 impl LocalApic {
     /// Finds out how to reach the local APIC.
@@ -65,22 +82,11 @@ impl LocalApic {
     /// # Errors
     ///
     /// `ENODEV` if it is disabled, `ENOMEM` if it can't be mapped.
-    pub(crate) fn new() -> Result<Self> {
-        let base = rdmsr(IA32_APIC_BASE);
-        if base & APIC_ENABLED == 0 {
-            pr_err!("the local APIC is disabled: boot without nolapic\n");
-            return Err(ENODEV);
-        }
-        if base & X2APIC_ENABLED != 0 {
-            return Ok(LocalApic::X2Apic);
-        }
-        // SAFETY: The address is that of the registers; a further mapping of them does no harm.
-        let registers = unsafe { bindings::ioremap(base & BASE_ADDRESS, 4096) };
-        if registers.is_null() {
-            return Err(ENOMEM);
-        }
-        // INVARIANT: Just mapped, and the mode was looked at.
-        Ok(LocalApic::XApic(registers.cast()))
+    pub(crate) fn new() -> impl PinInit<Self, Error> {
+        try_pin_init!(LocalApic {
+            registers: Registers::find()?,
+            gate <- new_mutex!(Gate::Open),
+        }? Error)
     }
 
     /// Resets the CPUs with these APIC IDs: each then waits for a startup IPI and runs nothing.
@@ -90,30 +96,75 @@ impl LocalApic {
     /// `EIO` if an IPI was not delivered.
     pub(crate) fn init(&self, apic_ids: impl Iterator<Item = u32>) -> Result {
         for id in apic_ids {
-            self.send(id, MODE_INIT | LEVEL_ASSERT | TRIGGER_LEVEL)?;
-            // CPUs before the Pentium 4 want the level taken back; later ones take no notice.
-            self.send(id, MODE_INIT | TRIGGER_LEVEL)?;
+            self.send_init(id)?;
         }
-        // The protocol's 10 ms for the reset.
-        fsleep(Delta::from_millis(10));
+        self.wait_reset();
         Ok(())
+    }
+
+    /// As [`LocalApic::init`] for one CPU, but does not wait for it: [`LocalApic::wait_reset`]
+    /// must be called before the CPU is woken or what it used is used again.
+    ///
+    /// # Errors
+    ///
+    /// `EIO` if an IPI was not delivered.
+    pub(crate) fn send_init(&self, apic_id: u32) -> Result {
+        self.registers
+            .send(apic_id, MODE_INIT | LEVEL_ASSERT | TRIGGER_LEVEL)?;
+        // CPUs before the Pentium 4 want the level taken back; later ones take no notice.
+        self.registers.send(apic_id, MODE_INIT | TRIGGER_LEVEL)
+    }
+
+    /// Waits until CPUs that were sent an INIT have reset themselves.
+    pub(crate) fn wait_reset(&self) {
+        // The protocol's 10 ms.
+        fsleep(Delta::from_millis(10));
     }
 
     /// Starts the CPU with this APIC ID, after INIT, at the page at `address` below 1 MiB.
     ///
     /// # Errors
     ///
-    /// `EIO` if the IPI was not delivered.
+    /// `EIO` if the IPI was not delivered, `ESHUTDOWN` after [`LocalApic::close`].
     pub(crate) fn startup(&self, apic_id: u32, address: u64) -> Result {
+        let gate = self.gate.lock();
+        if *gate == Gate::Closed {
+            return Err(ESHUTDOWN);
+        }
         let vector = (address >> 12) as u32 & 0xff;
-        self.send(apic_id, MODE_STARTUP | vector)
+        self.registers.send(apic_id, MODE_STARTUP | vector)
+    }
+
+    /// Lets no CPU be started any more.
+    pub(crate) fn close(&self) {
+        *self.gate.lock() = Gate::Closed;
+    }
+}
+
+impl Registers {
+    fn find() -> Result<Self> {
+        let base = rdmsr(IA32_APIC_BASE);
+        if base & APIC_ENABLED == 0 {
+            pr_err!("the local APIC is disabled: boot without nolapic\n");
+            return Err(ENODEV);
+        }
+        if base & X2APIC_ENABLED != 0 {
+            return Ok(Registers::X2Apic);
+        }
+        // SAFETY: The address is that of the registers; a further mapping of them does no harm.
+        let registers = unsafe { bindings::ioremap(base & BASE_ADDRESS, 4096) };
+        if registers.is_null() {
+            return Err(ENOMEM);
+        }
+        // INVARIANT: Just mapped, and the mode was looked at.
+        Ok(Registers::XApic(registers.cast()))
     }
 
     fn send(&self, apic_id: u32, command: u32) -> Result {
         // Both halves must be written on one CPU, with no other IPI between.
         let interrupts = local_interrupt_disable();
         match self {
-            LocalApic::X2Apic => {
+            Registers::X2Apic => {
                 wrmsr(
                     X2APIC_ICR,
                     u64::from(apic_id) << 32 | u64::from(command),
@@ -121,7 +172,7 @@ impl LocalApic {
                 );
                 Ok(())
             }
-            LocalApic::XApic(registers) => {
+            Registers::XApic(registers) => {
                 let icr_low = registers.wrapping_add(ICR_LOW).cast::<u32>();
                 let icr_high = registers.wrapping_add(ICR_HIGH).cast::<u32>();
                 wait_idle(icr_low)?;
@@ -136,9 +187,9 @@ impl LocalApic {
     }
 }
 
-impl Drop for LocalApic {
+impl Drop for Registers {
     fn drop(&mut self) {
-        if let LocalApic::XApic(registers) = self {
+        if let Registers::XApic(registers) = self {
             // SAFETY: By the type invariants `ioremap()` returned it.
             unsafe { bindings::iounmap(registers.cast()) };
         }

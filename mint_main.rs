@@ -11,17 +11,20 @@ use kernel::{
 };
 
 // Pure: no kernel in them, tested on the host (tools/testing/unit).
+pub mod backoff;
 pub mod bzimage;
 pub mod firmware;
 pub mod identity_map;
 pub mod kernel_params;
 pub mod layout;
+pub mod mailbox;
 pub mod memmap;
 pub mod state;
 
 // The kernel's side.
 mod cpu_offline;
 mod file;
+mod first_os_events;
 mod io_port;
 mod kobject;
 mod local_apic;
@@ -32,12 +35,14 @@ mod module_ref;
 mod os_instance;
 mod phys_memory;
 mod preconditions;
+mod start;
 mod sysfs;
 mod wakeup;
+mod watch;
 
 use crate::{
-    cpu_offline::Hotplug, kobject::Node, local_apic::LocalApic, mem_reserve::Pool, memmap::Range,
-    mint_kexec::Images, os_instance::Machine, sysfs::Root,
+    cpu_offline::Hotplug, first_os_events::FirstOsEvents, kobject::Node, local_apic::LocalApic,
+    mem_reserve::Pool, memmap::Range, mint_kexec::Images, os_instance::Machine, sysfs::Root,
 };
 
 module! {
@@ -69,6 +74,7 @@ module! {
 /// What lives as long as the module; dropped in this order.
 struct Mint {
     root: Pin<KBox<Node<Root>>>,
+    _events: Pin<KBox<FirstOsEvents>>,
     _hotplug: Hotplug,
 }
 
@@ -82,7 +88,7 @@ impl kernel::Module for Mint {
         let machine = Arc::new(
             Machine {
                 pool: claim_pool(cmdline)?,
-                apic: LocalApic::new()?,
+                apic: Arc::pin_init(LocalApic::new(), GFP_KERNEL)?,
                 images: Arc::pin_init(Images::new(), GFP_KERNEL)?,
             },
             GFP_KERNEL,
@@ -93,8 +99,10 @@ impl kernel::Module for Mint {
             machine.pool.free_low() >> 10
         );
         let hotplug = Hotplug::register()?;
+        let events = KBox::pin_init(FirstOsEvents::watch(machine.clone()), GFP_KERNEL)?;
         Ok(Mint {
             root: Node::in_kernel(c"mint", Root::new(machine))?,
+            _events: events,
             _hotplug: hotplug,
         })
     }

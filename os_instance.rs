@@ -6,15 +6,17 @@
 //! that fails leaves the state before it.
 //!
 //! Lock order: an OS's `inner`, then the CPU hotplug lock, then the CPU owners; or `inner`, then an
-//! image's contents; or `inner`, then the list of images. No lock is shared by the loads and
-//! starts of different OSes but for moments.
+//! image's contents; or `inner`, then one of: the list of images, the announcer's kobject, the
+//! gate of the local APIC. No lock is shared by the loads and starts of different OSes but for
+//! moments.
 
 use crate::{
-    bzimage::ENTRY_64,
+    backoff::Backoff,
+    bzimage::{BzImage, ENTRY_64},
     cpu_offline::{self, CpuSet, OwnedCpu},
-    firmware::{acpi, boot_params, cmdline},
-    identity_map,
+    firmware::cmdline,
     io_port::IoPorts,
+    kobject::Announcer,
     layout::{self, Layout, LowSlice, LOW_SLICE_LEN},
     local_apic::LocalApic,
     log::Shown,
@@ -22,16 +24,18 @@ use crate::{
     memmap::{Range, Request},
     mint_kexec::{self, ImageRef, Images, Kernel},
     module_ref::ModuleRef,
-    phys_memory::Mapping,
     preconditions::{self, COMMAND_LINE_SIZE},
-    state::{Action, State},
-    wakeup::{Purpose, Stage, Trampoline, ANSWER_LIMIT, FIRST_LIMIT}, //
+    start::{Cpus, Told},
+    state::{Action, Event, State},
+    watch::Watch, //
 };
 use kernel::{
-    new_mutex,
+    bindings, impl_has_delayed_work, new_delayed_work, new_mutex,
     prelude::*,
     str::CString,
-    sync::{Arc, Mutex}, //
+    sync::{Arc, Mutex},
+    time::{msecs_to_jiffies, Delta, Instant, Monotonic},
+    workqueue::{self, DelayedWork, WorkItem}, //
 };
 
 /// What all OSes share.
@@ -39,7 +43,7 @@ pub(crate) struct Machine {
     /// The memory for them.
     pub(crate) pool: Pool,
     /// What starts and stops their CPUs.
-    pub(crate) apic: LocalApic,
+    pub(crate) apic: Arc<LocalApic>,
     /// The kernels and initrds that they boot.
     pub(crate) images: Arc<Images>,
 }
@@ -60,19 +64,28 @@ pub(crate) struct Config {
     pub(crate) console: Option<u16>,
 }
 
+/// How often a running OS is looked at, in milliseconds.
+const WATCH_INTERVAL: u32 = 100;
+
 /// A successor OS.
 #[pin_data]
 pub(crate) struct Os {
     name: CString,
     machine: Arc<Machine>,
+    announcer: Arc<Announcer>,
     #[pin]
     inner: Mutex<Inner>,
+    /// Queued while the OS is to be watched; it then holds a reference to it.
+    #[pin]
+    watcher: DelayedWork<Os>,
 }
 
 struct Inner {
     state: State,
     removed: bool,
     config: Config,
+    /// Whether it is restarted by itself after a crash.
+    recovery: bool,
     // Dropped in this order: the CPUs must have left before the memory can go.
     running: Option<Running>,
     loaded: Option<Loaded>,
@@ -84,7 +97,12 @@ struct Loaded {
     initrd: Option<ImageRef>,
     layout: Layout,
     command_line: CString,
+    /// What its command line says of panics.
+    restarts_on_panic: bool,
     console: Option<IoPorts>,
+    /// How many times it was restarted.
+    restarts: u64,
+    backoff: Backoff,
     memory: Allocation,
     _low: Allocation,
 }
@@ -103,18 +121,60 @@ impl Loaded {
         // SAFETY: The memory belongs to the OS, and the caller promises the rest.
         unsafe { mint_kexec::copy(&self.layout, &self.kernel, self.initrd.as_ref()) }
     }
+
+    fn told(&self) -> Told<'_> {
+        Told {
+            setup_header: self.kernel.setup_header(),
+            command_line: &self.command_line,
+            console: self.console.as_ref().map(IoPorts::base),
+            entry: ENTRY_64,
+            efi: self.kernel.header.efi,
+        }
+    }
 }
 
 /// What an OS holds from `start` on.
 struct Running {
     cpus: KVec<OwnedCpu>,
+    /// The CPUs are proved to run nothing.
+    parked: bool,
+    started: Instant<Monotonic>,
+    watch: Watch,
+    /// Why it is restarting, and when it is due.
+    restart: Option<(Event, Instant<Monotonic>)>,
     /// The module stays while one of these is there.
     _module: ModuleRef,
 }
 
+impl Running {
+    /// Has it restarted for `event` once the wait is over that its past calls for.
+    fn schedule_restart(&mut self, backoff: &mut Backoff, event: Event) {
+        let ran_for = self.started.elapsed().as_millis();
+        let wait = backoff.next(u64::try_from(ran_for).unwrap_or(0));
+        let due = Instant::now() + Delta::from_millis(wait as i64);
+        self.restart = Some((event, due));
+    }
+}
+
+impl_has_delayed_work! {
+    impl HasDelayedWork<Self> for Os { self.watcher }
+}
+
+impl WorkItem for Os {
+    type Pointer = Arc<Os>;
+
+    fn run(os: Arc<Os>) {
+        os.watch();
+    }
+}
+
 impl Os {
-    /// An OS that is offline and not configured.
-    pub(crate) fn new(name: CString, machine: Arc<Machine>) -> Result<impl PinInit<Self>> {
+    /// An OS that is offline and not configured, whose changes `announcer` tells.
+    pub(crate) fn new(
+        name: CString,
+        machine: Arc<Machine>,
+        announcer: Arc<Announcer>,
+    ) -> Result<impl PinInit<Self>> {
         let inner = Inner {
             state: State::Offline,
             removed: false,
@@ -126,13 +186,16 @@ impl Os {
                 cmdline: CString::try_from(c"")?,
                 console: None,
             },
+            recovery: false,
             running: None,
             loaded: None,
         };
         Ok(pin_init!(Os {
             name,
             machine,
+            announcer,
             inner <- new_mutex!(inner),
+            watcher <- new_delayed_work!("Os::watcher"),
         }))
     }
 
@@ -167,8 +230,8 @@ impl Os {
     /// # Errors
     ///
     /// `EBUSY` if it is not offline, else those of `write`.
-    pub(crate) fn configure(&self, write: impl FnOnce(&mut Config) -> Result) -> Result {
-        self.transition(Action::Configure, |inner, _| {
+    pub(crate) fn configure(self: &Arc<Self>, write: impl FnOnce(&mut Config) -> Result) -> Result {
+        self.transition(Action::Configure, |_, inner| {
             write(&mut inner.config)?;
             Ok(State::Offline)
         })
@@ -182,8 +245,8 @@ impl Os {
     /// start kernels, `EINVAL` if the configuration lacks something or contradicts itself,
     /// `ENOMEM` if there is too little memory, `ENOEXEC` for a kernel that can't be started, and
     /// those of reading the files.
-    pub(crate) fn load(&self) -> Result {
-        self.transition(Action::Load, |inner, os| {
+    pub(crate) fn load(self: &Arc<Self>) -> Result {
+        self.transition(Action::Load, |os, inner| {
             preconditions::check_caller()?;
             inner.loaded = Some(os.loaded(&inner.config)?);
             Ok(State::Loaded)
@@ -196,33 +259,24 @@ impl Os {
     ///
     /// `EBUSY` in the wrong state or if a CPU is taken, `EPERM` if the caller may not start
     /// kernels, `ETIMEDOUT` if the CPU did not get as far as the kernel, `EIO` if an IPI was not
-    /// delivered.
-    pub(crate) fn start(&self) -> Result {
-        self.transition(Action::Start, |inner, os| {
-            preconditions::check_caller()?;
-            let loaded = inner.loaded.as_ref().ok_or(EINVAL)?;
-            let running = os.running(&inner.config)?;
-            match os.boot(loaded, &running.cpus) {
-                Ok(()) => {
-                    inner.running = Some(running);
-                    Ok(State::Running)
-                }
-                Err(error) => {
-                    if os.park(&loaded.layout, &running.cpus).is_err() {
-                        inner.running = Some(running);
-                        inner.state = State::Stuck;
-                        return Err(error);
-                    }
-                    drop(running);
-                    // Had it come to the kernel after all, the image would not be whole any more.
-                    // SAFETY: The memory is this OS's, and its CPUs are parked.
-                    if unsafe { loaded.copy() }.is_err() {
-                        inner.loaded = None;
-                        inner.state = State::Offline;
-                    }
-                    Err(error)
-                }
+    /// delivered, `ESHUTDOWN` if the first OS is going down.
+    pub(crate) fn start(self: &Arc<Self>) -> Result {
+        self.transition(Action::Start, Self::first_start)
+    }
+
+    /// Starts it again from what is loaded, whatever it is doing.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Os::start`], and of [`Os::stop`]. If it can't be started again it is crashed.
+    pub(crate) fn restart(self: &Arc<Self>) -> Result {
+        self.transition(Action::Restart, |os, inner| {
+            if inner.state == State::Loaded {
+                return os.first_start(inner);
             }
+            preconditions::check_caller()?;
+            os.park(inner)?;
+            os.start_again(inner)
         })
     }
 
@@ -232,14 +286,9 @@ impl Os {
     ///
     /// `EBUSY` in the wrong state; `ETIMEDOUT` or `EIO` if a CPU can't be parked: then everything
     /// is kept.
-    pub(crate) fn stop(&self) -> Result {
-        self.transition(Action::Stop, |inner, os| {
-            if let (Some(loaded), Some(running)) = (&inner.loaded, &inner.running) {
-                if let Err(error) = os.park(&loaded.layout, &running.cpus) {
-                    inner.state = State::Stuck;
-                    return Err(error);
-                }
-            }
+    pub(crate) fn stop(self: &Arc<Self>) -> Result {
+        self.transition(Action::Stop, |os, inner| {
+            os.park(inner)?;
             inner.running = None;
             inner.loaded = None;
             Ok(State::Offline)
@@ -250,20 +299,59 @@ impl Os {
     ///
     /// # Errors
     ///
-    /// `EBUSY` if it runs.
-    pub(crate) fn remove(&self) -> Result {
-        self.transition(Action::Remove, |inner, _| {
+    /// `EBUSY` if it has CPUs.
+    pub(crate) fn remove(self: &Arc<Self>) -> Result {
+        self.transition(Action::Remove, |_, inner| {
             inner.loaded = None;
             inner.removed = true;
             Ok(State::Offline)
-        })
+        })?;
+        self.stop_watching();
+        Ok(())
+    }
+
+    /// Whether it is restarted by itself after a crash.
+    pub(crate) fn recovery(&self) -> bool {
+        self.inner.lock().recovery
+    }
+
+    /// Sets whether it is restarted by itself after a crash; one that has crashed is at once.
+    pub(crate) fn set_recovery(self: &Arc<Self>, recovery: bool) {
+        let mut inner = self.inner.lock();
+        inner.recovery = recovery;
+        let Inner {
+            state,
+            running: Some(running),
+            loaded: Some(loaded),
+            ..
+        } = &mut *inner
+        else {
+            return;
+        };
+        let recovering = matches!(running.restart, Some((Event::Panicked, _)));
+        let next = match (*state, recovery) {
+            (State::Crashed, true) => {
+                running.schedule_restart(&mut loaded.backoff, Event::Panicked);
+                State::Restarting
+            }
+            (State::Restarting, false) if recovering && !loaded.restarts_on_panic => State::Crashed,
+            _ => return,
+        };
+        self.enter(&mut inner, next);
+        self.keep_watching(&inner);
+    }
+
+    /// How many times it was restarted since it was loaded.
+    pub(crate) fn restarts(&self) -> u64 {
+        let inner = self.inner.lock();
+        inner.loaded.as_ref().map_or(0, |loaded| loaded.restarts)
     }
 
     /// Does `action` by `step`, which returns the state that follows, if the state allows it.
     fn transition(
-        &self,
+        self: &Arc<Self>,
         action: Action,
-        step: impl FnOnce(&mut Inner, &Self) -> Result<State>,
+        step: impl FnOnce(&Self, &mut Inner) -> Result<State>,
     ) -> Result {
         let mut inner = self.inner.lock();
         if inner.removed {
@@ -273,12 +361,178 @@ impl Os {
             pr_err!("{}: {}\n", &*self.name, Shown(refusal));
             EBUSY
         })?;
-        let before = inner.state;
-        inner.state = step(&mut inner, self)?;
-        if inner.state != before {
-            pr_info!("{}: {}\n", &*self.name, inner.state.name());
-        }
+        let next = step(self, &mut inner)?;
+        self.enter(&mut inner, next);
+        self.keep_watching(&inner);
         Ok(())
+    }
+
+    /// Makes `state` its state, and tells so.
+    fn enter(&self, inner: &mut Inner, state: State) {
+        if inner.state == state {
+            return;
+        }
+        inner.state = state;
+        pr_info!("{}: {}\n", &*self.name, state.name());
+        self.announcer.notify(c"state");
+        let os = CString::try_from_fmt(fmt!("MINT_OS={}", &*self.name));
+        let state = CString::try_from_fmt(fmt!("MINT_STATE={}", state.name()));
+        // Where there is no memory for it, the state can still be polled.
+        if let (Ok(os), Ok(state)) = (os, state) {
+            self.announcer.send_uevent([&os, &state]);
+        }
+    }
+
+    /// Sees to it that it is watched, if its state calls for it.
+    fn keep_watching(self: &Arc<Self>, inner: &Inner) {
+        if matches!(inner.state, State::Running | State::Restarting) {
+            // If it is queued already, that is as good.
+            let _ = workqueue::system_unbound()
+                .enqueue_delayed(self.clone(), msecs_to_jiffies(WATCH_INTERVAL));
+        }
+    }
+
+    /// Takes the work out of the queue, and waits for it if it runs. It must not be in a state that
+    /// is watched.
+    fn stop_watching(self: &Arc<Self>) {
+        let watcher = &raw const self.watcher;
+        // SAFETY: The work is part of the OS, and initialised. Nobody holds the lock that it takes.
+        let queued = unsafe {
+            bindings::cancel_delayed_work_sync(DelayedWork::raw_as_work(watcher).cast())
+        };
+        if queued {
+            // SAFETY: It is the reference that the queue held, which does not run it any more.
+            drop(unsafe { Arc::from_raw(Arc::as_ptr(self)) });
+        }
+    }
+
+    /// Looks at it, and does what is to be done.
+    fn watch(self: &Arc<Self>) {
+        let mut inner = self.inner.lock();
+        let next = match inner.state {
+            State::Running => self.look(&mut inner),
+            State::Restarting => self.restart_if_due(&mut inner),
+            state => Ok(state),
+        };
+        // What failed has been logged.
+        if let Ok(next) = next {
+            self.enter(&mut inner, next);
+        }
+        self.keep_watching(&inner);
+    }
+
+    /// The state that follows from what it is seen to do.
+    fn look(&self, inner: &mut Inner) -> Result<State> {
+        let running = inner.running.as_mut().ok_or(EINVAL)?;
+        let Some(event) = running.watch.look() else {
+            return Ok(inner.state);
+        };
+        pr_info!("{}: {}\n", &*self.name, Shown(event));
+        self.park(inner)?;
+        let (Some(running), Some(loaded)) = (&mut inner.running, &mut inner.loaded) else {
+            return Err(EINVAL);
+        };
+        let next = event.leads_to(loaded.restarts_on_panic || inner.recovery);
+        if next != State::Restarting {
+            return Ok(next);
+        }
+        running.schedule_restart(&mut loaded.backoff, event);
+        self.enter(inner, next);
+        self.restart_if_due(inner)
+    }
+
+    fn restart_if_due(&self, inner: &mut Inner) -> Result<State> {
+        let due = inner.running.as_ref().and_then(|running| running.restart);
+        match due {
+            Some((_, due)) if due - Instant::now() <= Delta::ZERO => self.start_again(inner),
+            _ => Ok(State::Restarting),
+        }
+    }
+
+    /// The first start since it was loaded.
+    fn first_start(&self, inner: &mut Inner) -> Result<State> {
+        preconditions::check_caller()?;
+        let loaded = inner.loaded.as_ref().ok_or(EINVAL)?;
+        inner.running = Some(self.running(&inner.config, &loaded.layout)?);
+        let result = self.boot(inner);
+        if result.is_ok() {
+            return Ok(State::Running);
+        }
+        // A CPU that does not answer keeps everything.
+        self.park(inner)?;
+        inner.running = None;
+        // Had it come to the kernel after all, the image would not be whole any more.
+        let loaded = inner.loaded.as_ref().ok_or(EINVAL)?;
+        // SAFETY: The memory is this OS's, and its CPUs are parked.
+        if unsafe { loaded.copy() }.is_err() {
+            inner.loaded = None;
+            self.enter(inner, State::Offline);
+        }
+        result.map(|()| State::Running)
+    }
+
+    /// Starts it again; its CPUs are parked.
+    fn start_again(&self, inner: &mut Inner) -> Result<State> {
+        let loaded = inner.loaded.as_ref().ok_or(EINVAL)?;
+        // SAFETY: The memory is this OS's, and its CPUs are parked.
+        let result = unsafe { loaded.copy() }.and_then(|()| self.boot(inner));
+        if let Err(error) = result {
+            pr_err!(
+                "{}: it can't be restarted (error {})\n",
+                &*self.name,
+                error.to_errno()
+            );
+            self.park(inner)?;
+            self.enter(inner, State::Crashed);
+            return Err(error);
+        }
+        if let Some(loaded) = &mut inner.loaded {
+            loaded.restarts += 1;
+        }
+        Ok(State::Running)
+    }
+
+    /// Starts the kernel, which lies in its memory, on its CPUs, which run nothing.
+    fn boot(&self, inner: &mut Inner) -> Result {
+        let (Some(running), Some(loaded)) = (&mut inner.running, &inner.loaded) else {
+            return Err(EINVAL);
+        };
+        running.restart = None;
+        running.started = Instant::now();
+        running.parked = false;
+        // SAFETY: The memory is this OS's, the images were copied to it, and its CPUs are parked or
+        // were just taken from the first OS.
+        unsafe { self.cpus(loaded, running).start(&loaded.told()) }
+    }
+
+    /// Parks its CPUs, if it has some that are not.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Cpus::park`]; then it is stuck.
+    fn park(&self, inner: &mut Inner) -> Result {
+        let (Some(running), Some(loaded)) = (&mut inner.running, &inner.loaded) else {
+            return Ok(());
+        };
+        if running.parked {
+            return Ok(());
+        }
+        // SAFETY: The memory is this OS's.
+        let result = unsafe { self.cpus(loaded, running).park() };
+        running.parked = result.is_ok();
+        if result.is_err() {
+            self.enter(inner, State::Stuck);
+        }
+        result
+    }
+
+    fn cpus<'a>(&'a self, loaded: &'a Loaded, running: &'a Running) -> Cpus<'a> {
+        Cpus {
+            os: &self.name,
+            apic: &self.machine.apic,
+            layout: &loaded.layout,
+            cpus: &running.cpus,
+        }
     }
 
     fn loaded(&self, config: &Config) -> Result<Loaded> {
@@ -304,7 +558,13 @@ impl Os {
             Some(path) => Some(mint_kexec::initrd(&machine.images, path, &self.name)?),
             None => None,
         };
-        let command_line = self.command_line(config, kernel.header.cmdline_size)?;
+        if !kernel.header.efi {
+            pr_warn!(
+                "{}: this kernel has no CONFIG_EFI: a reboot in it resets the whole machine\n",
+                &*self.name
+            );
+        }
+        let (command_line, restarts_on_panic) = self.command_line(config, &kernel.header)?;
         let console = match config.console {
             Some(port) => Some(IoPorts::request(port, &self.name)?),
             None => None,
@@ -346,7 +606,10 @@ impl Os {
             initrd,
             layout,
             command_line,
+            restarts_on_panic,
             console,
+            restarts: 0,
+            backoff: Backoff::default(),
             memory,
             _low: low,
         };
@@ -355,24 +618,26 @@ impl Os {
         Ok(loaded)
     }
 
-    /// The command line that its kernel, which takes `limit` bytes, gets.
-    fn command_line(&self, config: &Config, limit: usize) -> Result<CString> {
+    /// The command line that `kernel` gets, and whether it says to restart after a panic.
+    fn command_line(&self, config: &Config, kernel: &BzImage) -> Result<(CString, bool)> {
         let given = core::str::from_utf8(config.cmdline.to_bytes()).map_err(|_| EINVAL)?;
         let facts = cmdline::Facts {
             tsc_khz: preconditions::tsc_khz(),
             console: config.console,
+            efi: kernel.efi,
         };
         let mut buffer = KVec::from_elem(0u8, COMMAND_LINE_SIZE, GFP_KERNEL)?;
-        let len = cmdline::write(given, &facts, limit, &mut buffer).map_err(|error| {
-            pr_err!("{}: {}\n", &*self.name, Shown(error));
-            EINVAL
-        })?;
-        let line = CStr::from_bytes_with_nul(&buffer[..=len]).map_err(|_| EINVAL)?;
-        Ok(CString::try_from(line)?)
+        let written =
+            cmdline::write(given, &facts, kernel.cmdline_size, &mut buffer).map_err(|error| {
+                pr_err!("{}: {}\n", &*self.name, Shown(error));
+                EINVAL
+            })?;
+        let line = CStr::from_bytes_with_nul(&buffer[..=written.len]).map_err(|_| EINVAL)?;
+        Ok((CString::try_from(line)?, written.restarts_on_panic))
     }
 
     /// Takes what a running OS holds.
-    fn running(&self, config: &Config) -> Result<Running> {
+    fn running(&self, config: &Config, layout: &Layout) -> Result<Running> {
         let module = ModuleRef::get()?;
         let mut cpus = KVec::new();
         for cpu in config.cpus.iter().flat_map(CpuSet::iter) {
@@ -380,127 +645,12 @@ impl Os {
         }
         Ok(Running {
             cpus,
+            parked: true,
+            started: Instant::now(),
+            // SAFETY: The memory is this OS's, and stays so while it has CPUs.
+            watch: unsafe { Watch::new(layout) }?,
+            restart: None,
             _module: module,
         })
     }
-
-    /// Writes what the kernel is told, and starts the first of `cpus`.
-    fn boot(&self, loaded: &Loaded, cpus: &[OwnedCpu]) -> Result {
-        let layout = &loaded.layout;
-        // SAFETY: The firmware area is the OS's, and none of its CPUs runs.
-        let mut firmware = unsafe { Mapping::new(layout.firmware) }?;
-        write_firmware(firmware.bytes(), loaded, cpus)?;
-        drop(firmware);
-        let root = Range::new(layout.low.page_table_root(), layout::PAGE).ok_or(EINVAL)?;
-        // SAFETY: Both are the OS's, and none of its CPUs runs.
-        let (mut root, mut tables) =
-            unsafe { (Mapping::new(root)?, Mapping::new(layout.page_tables)?) };
-        let first = Range::new(0, layout::PAGE).ok_or(EINVAL)?;
-        identity_map::build(
-            root.bytes().try_into().map_err(|_| EINVAL)?,
-            tables.bytes(),
-            layout.page_tables.start(),
-            &[first, layout.firmware, layout.kernel],
-        )
-        .ok_or(EINVAL)?;
-        drop((root, tables));
-
-        let purpose = Purpose::Start {
-            page_table_root: u32::try_from(layout.low.page_table_root())?,
-            entry: layout.kernel.start() + ENTRY_64,
-            boot_params: layout.boot_params.start(),
-        };
-        // All of them leave the first OS's idle loop; the kernel starts the others itself.
-        let apic = &self.machine.apic;
-        apic.init(cpus.iter().map(OwnedCpu::apic_id))?;
-        let first = cpus.first().ok_or(EINVAL)?;
-        self.wake(layout, first, &purpose).inspect_err(|_| {
-            pr_err!(
-                "{}: CPU {} did not start the kernel\n",
-                &*self.name,
-                first.number()
-            );
-        })
-    }
-
-    /// Resets `cpus`, and proves of each that it runs nothing of the OS any more: it answers from
-    /// the trampoline, and is then reset for good.
-    fn park(&self, layout: &Layout, cpus: &[OwnedCpu]) -> Result {
-        let apic = &self.machine.apic;
-        apic.init(cpus.iter().map(OwnedCpu::apic_id))?;
-        for cpu in cpus {
-            self.wake(layout, cpu, &Purpose::Park).inspect_err(|_| {
-                pr_err!(
-                    "{}: CPU {} can't be proved parked: its memory and CPUs are kept\n",
-                    &*self.name,
-                    cpu.number()
-                );
-            })?;
-            apic.init(core::iter::once(cpu.apic_id()))?;
-        }
-        Ok(())
-    }
-
-    /// Wakes `cpu`, which waits for a startup IPI, and waits until it has done what it was to do.
-    fn wake(&self, layout: &Layout, cpu: &OwnedCpu, purpose: &Purpose) -> Result {
-        let page = layout.low.trampoline();
-        let apic = &self.machine.apic;
-        // SAFETY: The page is the OS's, whose CPUs have all been reset.
-        let trampoline = unsafe { Trampoline::prepare(page, purpose) }?;
-        apic.startup(cpu.apic_id(), page)?;
-        let answer = match trampoline.wait(FIRST_LIMIT) {
-            Err(Stage::NONE) => {
-                // The protocol has a second startup IPI; a CPU that took the first ignores it.
-                apic.startup(cpu.apic_id(), page)?;
-                trampoline.wait(ANSWER_LIMIT)
-            }
-            Err(_) => trampoline.wait(ANSWER_LIMIT),
-            Ok(()) => Ok(()),
-        };
-        answer.map_err(|stage| {
-            pr_err!(
-                "{}: CPU {} (APIC ID {}) was woken: {}\n",
-                &*self.name,
-                cpu.number(),
-                cpu.apic_id(),
-                Shown(stage)
-            );
-            ETIMEDOUT
-        })
-    }
-}
-
-/// Writes `boot_params`, the command line and the ACPI tables into `area`, the firmware area.
-fn write_firmware(area: &mut [u8], loaded: &Loaded, cpus: &[OwnedCpu]) -> Result {
-    let layout = &loaded.layout;
-    area.fill(0);
-    let at = |range: &Range| {
-        let start = (range.start() - layout.firmware.start()) as usize;
-        start..start + range.len() as usize
-    };
-
-    let machine = acpi::Machine {
-        cpus: cpus.iter().map(OwnedCpu::apic_id),
-        decoy: acpi::decoy(cpu_offline::apic_id_exists),
-        ioapic: layout.low.ioapic(),
-        sleep_register: layout.mailbox.start(),
-        console: loaded.console.as_ref().map(IoPorts::base),
-    };
-    let tables = area.get_mut(at(&layout.acpi)).ok_or(EINVAL)?;
-    let rsdp = acpi::write(tables, layout.acpi.start(), &machine).ok_or(E2BIG)?;
-
-    let page = area.get_mut(at(&layout.boot_params)).ok_or(EINVAL)?;
-    boot_params::write(
-        page.try_into().map_err(|_| EINVAL)?,
-        loaded.kernel.setup_header(),
-        layout,
-        rsdp,
-    );
-
-    let line = loaded.command_line.to_bytes_with_nul();
-    let page = area.get_mut(at(&layout.command_line)).ok_or(EINVAL)?;
-    page.get_mut(..line.len())
-        .ok_or(E2BIG)?
-        .copy_from_slice(line);
-    Ok(())
 }

@@ -19,6 +19,9 @@ pub(crate) struct Mapping {
     len: usize,
 }
 
+// SAFETY: A mapping is the same for all threads.
+unsafe impl Send for Mapping {}
+
 impl Mapping {
     /// Maps `range`.
     ///
@@ -52,42 +55,71 @@ impl Mapping {
         unsafe { core::slice::from_raw_parts_mut(self.address, self.len) }
     }
 
-    /// Turns the mapping into one of a single word at `offset`, which a CPU of a successor may
-    /// write from now on.
+    /// Turns the mapping into one that a CPU of a successor may write to from now on.
+    pub(crate) fn watch(self) -> Watched {
+        // INVARIANT: The mapping is given up, and with it the way to make references.
+        Watched(self)
+    }
+}
+
+/// Memory that somebody else may write.
+///
+/// # Invariants
+///
+/// No reference to the mapped memory is made through it.
+pub(crate) struct Watched(Mapping);
+
+impl Watched {
+    /// The word at `offset` as it is now.
     ///
     /// # Errors
     ///
     /// `EINVAL` if there is no such word or it is not aligned.
-    pub(crate) fn watch(self, offset: usize) -> Result<WatchedWord> {
-        if offset % align_of::<u32>() != 0 || offset + size_of::<u32>() > self.len {
+    pub(crate) fn word(&self, offset: usize) -> Result<u32> {
+        if offset % align_of::<u32>() != 0 {
             return Err(EINVAL);
         }
-        // INVARIANT: Checked above; a page-aligned mapping keeps the alignment.
-        Ok(WatchedWord {
-            offset,
-            mapping: self,
-        })
+        let word = self.part(offset, size_of::<u32>())?.cast::<u32>();
+        // SAFETY: It is mapped, and aligned as the page is; volatile, since it may change.
+        Ok(unsafe { word.read_volatile() })
+    }
+
+    /// Copies what is at `offset` to `out`.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if it is not all mapped.
+    pub(crate) fn read(&self, offset: usize, out: &mut [u8]) -> Result {
+        let mut from = self.part(offset, out.len())?;
+        let (words, rest) = out.split_at_mut(out.len() & !7);
+        for word in words.chunks_exact_mut(8) {
+            // SAFETY: Within the part, and unaligned by its type; volatile, since it may change.
+            let value = unsafe { from.cast::<Unaligned>().read_volatile() };
+            word.copy_from_slice(&value.0.to_ne_bytes());
+            from = from.wrapping_add(8);
+        }
+        for byte in rest {
+            // SAFETY: As above.
+            *byte = unsafe { from.read_volatile() };
+            from = from.wrapping_add(1);
+        }
+        Ok(())
+    }
+
+    /// Where the `len` bytes at `offset` are mapped, if they are.
+    fn part(&self, offset: usize, len: usize) -> Result<*const u8> {
+        let end = offset.checked_add(len).ok_or(EINVAL)?;
+        if end > self.0.len {
+            return Err(EINVAL);
+        }
+        Ok(self.0.address.wrapping_add(offset))
     }
 }
 
-/// A word of physical memory that somebody else writes.
-///
-/// # Invariants
-///
-/// The word lies within the mapping and is aligned. No reference to the mapped memory is made.
-pub(crate) struct WatchedWord {
-    mapping: Mapping,
-    offset: usize,
-}
-
-impl WatchedWord {
-    /// What is there now.
-    pub(crate) fn read(&self) -> u32 {
-        let word = self.mapping.address.wrapping_add(self.offset).cast::<u32>();
-        // SAFETY: By the type invariants it is mapped and aligned; volatile, since it changes.
-        unsafe { word.read_volatile() }
-    }
-}
+/// A word that need not be aligned.
+#[derive(Clone, Copy)]
+#[repr(C, packed)]
+struct Unaligned(u64);
 
 impl Drop for Mapping {
     fn drop(&mut self) {

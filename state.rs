@@ -1,16 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The states of an OS, in remoteproc's words, and what may be done in each.
+//! The states of an OS, in remoteproc's words; what may be done in each, and what follows from
+//! what the OS does.
 //!
 //! ```text
-//!            load              start
-//! offline ---------> loaded ---------> running
-//!    ^                  |                 |
-//!    |       stop       |                 |      a core can't be parked
-//!    +------------------+-----------------+---------> stuck
-//!    |                                                  |
-//!    +--------------------------------------------------+
+//!            load             start               powers off, halts
+//! offline ---------> loaded --------> running ------------------------> halted
+//!    ^                                 ^   |                              |
+//!    |                                 |   |  panics                      |
+//!    |                                 |   +---------------> crashed      |
+//!    |                                 |   |  reboots           |         |
+//!    |                                 |   v                    |         |
+//!    |                                restarting <--------------+---------+
+//!    |                                            restart, recovery
+//!    +------ stop, from each of them
 //! ```
+//!
+//! From each state in which it has CPUs it becomes stuck when one of them can't be parked.
 
 use core::fmt;
 
@@ -23,7 +29,13 @@ pub enum State {
     Loaded,
     /// Its CPUs run its kernel.
     Running,
-    /// A core did not answer when it was to be parked: everything it could reach is kept.
+    /// It has powered off or halted. Its CPUs are parked, its memory is as it left it.
+    Halted,
+    /// It has panicked. Its CPUs are parked, its memory is as it left it.
+    Crashed,
+    /// Its CPUs are parked, and will start its kernel again.
+    Restarting,
+    /// A CPU did not answer when it was to be parked: everything it could reach is kept.
     Stuck,
 }
 
@@ -36,10 +48,48 @@ pub enum Action {
     Load,
     /// Take the CPUs and start them.
     Start,
+    /// Start it again from the images that are loaded.
+    Restart,
     /// Give everything back.
     Stop,
     /// Make it disappear.
     Remove,
+}
+
+/// What a running OS does, as far as it can be seen from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// It asked to be powered off.
+    PoweredOff,
+    /// It stopped all its CPUs.
+    Halted,
+    /// It asked to be reset.
+    Rebooted,
+    /// It panicked.
+    Panicked,
+}
+
+impl Event {
+    /// The state that follows, given whether a panic is to be followed by a restart.
+    pub fn leads_to(self, restarts_on_panic: bool) -> State {
+        match self {
+            Event::PoweredOff | Event::Halted => State::Halted,
+            Event::Rebooted => State::Restarting,
+            Event::Panicked if restarts_on_panic => State::Restarting,
+            Event::Panicked => State::Crashed,
+        }
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Event::PoweredOff => "it powered off",
+            Event::Halted => "it halted",
+            Event::Rebooted => "it rebooted",
+            Event::Panicked => "it panicked",
+        })
+    }
 }
 
 impl State {
@@ -49,6 +99,9 @@ impl State {
             State::Offline => "offline",
             State::Loaded => "loaded",
             State::Running => "running",
+            State::Halted => "halted",
+            State::Crashed => "crashed",
+            State::Restarting => "restarting",
             State::Stuck => "stuck",
         }
     }
@@ -62,9 +115,8 @@ impl State {
         use Action::*;
         use State::*;
         match (self, action) {
-            (Offline, Configure | Load | Remove)
-            | (Loaded, Start | Stop | Remove)
-            | (Running | Stuck, Stop) => Ok(()),
+            (Offline, Configure | Load | Remove) | (Loaded, Start | Remove) => Ok(()),
+            (Loaded | Running | Halted | Crashed | Restarting | Stuck, Restart | Stop) => Ok(()),
             _ => Err(Refusal {
                 state: self,
                 action,
@@ -86,15 +138,19 @@ impl fmt::Display for Refusal {
             Action::Configure => "be configured",
             Action::Load => "be loaded",
             Action::Start => "be started",
+            Action::Restart => "be restarted",
             Action::Stop => "be stopped",
             Action::Remove => "be removed",
         };
         let first = match (self.state, self.action) {
-            (State::Offline, Action::Start) => "write 1 to 'load' first",
+            (State::Offline, Action::Start | Action::Restart) => "write 1 to 'load' first",
             (State::Offline, _) => "it holds nothing",
-            (_, Action::Load | Action::Start) if self.state == State::Running => "it runs already",
             (State::Loaded, Action::Load) => "it is loaded already",
+            (State::Running, Action::Load | Action::Start) => "it runs already",
             (State::Stuck, _) => "one of its CPUs does not answer; write 1 to 'stop' to try again",
+            (State::Halted | State::Crashed | State::Restarting, Action::Start) => {
+                "write 1 to 'restart', or to 'stop' first"
+            }
             _ => "write 1 to 'stop' first",
         };
         write!(f, "can't {action} while {}: {first}", self.state.name())

@@ -5,7 +5,7 @@
 
 use crate::{
     cpu_offline::{self, CpuSet},
-    kobject::{Attribute, Directory, Node, Text},
+    kobject::{Announcer, Attribute, Directory, Node, Text},
     layout::RANGE_ALIGN,
     memmap,
     os_instance::{Config, Machine, Os},
@@ -57,6 +57,10 @@ impl Root {
             core::mem::replace(&mut list.oses, KVec::new())
         };
         // Not under the lock: it waits for those who use the files, who may wait for the lock.
+        for os in &oses {
+            // It is not running, so that nothing keeps it.
+            let _ = os.remove();
+        }
         drop(oses);
     }
 }
@@ -67,13 +71,13 @@ impl Directory for Root {
             Attribute::write_only(c"add", add),
             Attribute::write_only(c"remove", remove),
             Attribute::read_only(c"memory_total", |root, text| {
-                bytes(text, root.machine.pool.total())
+                number(text, root.machine.pool.total())
             }),
             Attribute::read_only(c"memory_free", |root, text| {
-                bytes(text, root.machine.pool.free())
+                number(text, root.machine.pool.free())
             }),
             Attribute::read_only(c"low_memory_free", |root, text| {
-                bytes(text, root.machine.pool.free_low())
+                number(text, root.machine.pool.free_low())
             }),
         ];
         &ATTRIBUTES
@@ -86,7 +90,7 @@ impl Directory for Root {
 
 impl Directory for Arc<Os> {
     const ATTRIBUTES: &'static [Attribute<Self>] = {
-        static ATTRIBUTES: [Attribute<Arc<Os>>; 11] = [
+        static ATTRIBUTES: [Attribute<Arc<Os>>; 14] = [
             Attribute::read_only(c"state", |os, text| text.push(os.state().name().as_bytes())),
             Attribute::read_write(c"cpus", show_cpus, store_cpus),
             Attribute::read_write(c"memory", show_memory, store_memory),
@@ -107,7 +111,10 @@ impl Directory for Arc<Os> {
             }),
             Attribute::write_only(c"load", |os, value| commanded(os, value, Os::load)),
             Attribute::write_only(c"start", |os, value| commanded(os, value, Os::start)),
+            Attribute::write_only(c"restart", |os, value| commanded(os, value, Os::restart)),
             Attribute::write_only(c"stop", |os, value| commanded(os, value, Os::stop)),
+            Attribute::read_write(c"recovery", show_recovery, store_recovery),
+            Attribute::read_only(c"restarts", |os, text| number(text, os.restarts())),
         ];
         &ATTRIBUTES
     };
@@ -126,8 +133,8 @@ fn check_writer() -> Result {
     }
 }
 
-fn bytes(text: &mut Text<'_>, number: u64) -> Result {
-    write!(text, "{number}").map_err(|_| E2BIG)
+fn number(text: &mut Text<'_>, value: u64) -> Result {
+    write!(text, "{value}").map_err(|_| E2BIG)
 }
 
 fn add(root: &Node<Root>, name: &CStr) -> Result {
@@ -142,10 +149,15 @@ fn add(root: &Node<Root>, name: &CStr) -> Result {
         pr_err!("there is '{}' already: choose another name\n", name);
         return Err(EEXIST);
     }
-    let os = Os::new(CString::try_from(name)?, root.machine.clone())?;
+    let announcer = Arc::pin_init(Announcer::new(), GFP_KERNEL)?;
+    let os = Os::new(
+        CString::try_from(name)?,
+        root.machine.clone(),
+        announcer.clone(),
+    )?;
     let os = Arc::pin_init(os, GFP_KERNEL)?;
     // SAFETY: All OSes are in the list, which is emptied before the root goes.
-    let node = unsafe { root.child(name, os) }?;
+    let node = unsafe { root.child(name, announcer, os) }?;
     list.oses.push(node, GFP_KERNEL)?;
     Ok(())
 }
@@ -330,8 +342,29 @@ fn store_console(os: &Node<Arc<Os>>, value: &CStr) -> Result {
     })
 }
 
+fn show_recovery(os: &Node<Arc<Os>>, text: &mut Text<'_>) -> Result {
+    text.push(if os.recovery() {
+        b"enabled"
+    } else {
+        b"disabled"
+    })
+}
+
+fn store_recovery(os: &Node<Arc<Os>>, value: &CStr) -> Result {
+    let recovery = match value.to_bytes() {
+        b"enabled" => true,
+        b"disabled" => false,
+        _ => {
+            pr_err!("{}: recovery takes enabled or disabled\n", &**os.name());
+            return Err(EINVAL);
+        }
+    };
+    os.set_recovery(recovery);
+    Ok(())
+}
+
 /// Does `action` if `value` is 1.
-fn commanded(os: &Os, value: &CStr, action: fn(&Os) -> Result) -> Result {
+fn commanded(os: &Arc<Os>, value: &CStr, action: fn(&Arc<Os>) -> Result) -> Result {
     if value.to_bytes() != b"1" {
         pr_err!("{}: write 1\n", &**os.name());
         return Err(EINVAL);

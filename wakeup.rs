@@ -5,7 +5,7 @@
 use crate::{
     layout::PAGE,
     memmap::Range,
-    phys_memory::{Mapping, WatchedWord},
+    phys_memory::{Mapping, Watched},
 };
 use core::fmt;
 use kernel::{
@@ -83,7 +83,7 @@ pub(crate) enum Purpose {
 /// A trampoline page that is ready for one CPU to wake up in.
 pub(crate) struct Trampoline {
     goal: Stage,
-    stage: WatchedWord,
+    page: Watched,
 }
 
 impl Trampoline {
@@ -123,13 +123,14 @@ impl Trampoline {
         };
         Ok(Trampoline {
             goal,
-            stage: mapping.watch(STAGE)?,
+            page: mapping.watch(),
         })
     }
 
     /// How far the CPU has come.
     pub(crate) fn stage(&self) -> Stage {
-        Stage(self.stage.read())
+        // The word lies within the page.
+        self.page.word(STAGE).map_or(Stage::NONE, Stage)
     }
 
     /// Waits until the CPU has done what it was to do, or `limit` is over.

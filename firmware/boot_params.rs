@@ -4,10 +4,10 @@
 //!
 //! Reference: Documentation/arch/x86/zero-page.rst and boot.rst; `struct boot_params` in
 //! `arch/x86/include/uapi/asm/bootparam.h`. No real-mode setup code runs, so that the boot loader
-//! fills in what that would have found out: here, only the memory map.
+//! fills in what that would have found out: here, the memory map and the EFI firmware.
 
 use crate::bzimage::SETUP_HEADER_START;
-use crate::firmware::e820;
+use crate::firmware::{e820, efi};
 use crate::layout::Layout;
 
 /// Bytes of `boot_params`.
@@ -17,7 +17,9 @@ const ACPI_RSDP_ADDR: usize = 0x070;
 const EXT_RAMDISK_IMAGE: usize = 0x0c0;
 const EXT_RAMDISK_SIZE: usize = 0x0c4;
 const EXT_CMD_LINE_PTR: usize = 0x0c8;
+const EFI_INFO: usize = 0x1c0;
 const E820_ENTRIES: usize = 0x1e8;
+const SECURE_BOOT: usize = 0x1ec;
 const TYPE_OF_LOADER: usize = 0x210;
 const CODE32_START: usize = 0x214;
 const RAMDISK_IMAGE: usize = 0x218;
@@ -28,9 +30,21 @@ const E820_TABLE: usize = 0x2d0;
 /// A boot loader without a number of its own.
 const LOADER_UNDEFINED: u8 = 0xff;
 
+/// `efi_loader_signature`: a firmware of 64 bits.
+const EFI64_LOADER_SIGNATURE: &[u8; 4] = b"EL64";
+/// `enum efi_secureboot_mode` in `include/linux/efi.h`: known to be off.
+const SECURE_BOOT_DISABLED: u8 = 2;
+
 /// Writes `boot_params` for a successor that boots the kernel with `setup_header` (see
-/// [`BzImage::setup_header`](crate::bzimage::BzImage::setup_header)), its RSDP at `rsdp`.
-pub fn write(page: &mut [u8; LEN], setup_header: &[u8], layout: &Layout, rsdp: u64) {
+/// [`BzImage::setup_header`](crate::bzimage::BzImage::setup_header)), its RSDP at `rsdp`, on the
+/// firmware `efi` if it knows EFI.
+pub fn write(
+    page: &mut [u8; LEN],
+    setup_header: &[u8],
+    layout: &Layout,
+    rsdp: u64,
+    efi: Option<efi::Info>,
+) {
     page.fill(0);
     page[SETUP_HEADER_START..SETUP_HEADER_START + setup_header.len()].copy_from_slice(setup_header);
 
@@ -51,6 +65,20 @@ pub fn write(page: &mut [u8; LEN], setup_header: &[u8], layout: &Layout, rsdp: u
     put(page, EXT_RAMDISK_IMAGE, high_half(initrd));
     put(page, RAMDISK_SIZE, low_half(initrd_len));
     put(page, EXT_RAMDISK_SIZE, high_half(initrd_len));
+
+    if let Some(efi) = efi {
+        page[SECURE_BOOT] = SECURE_BOOT_DISABLED;
+        // struct efi_info
+        let map = efi.memory_map;
+        put(page, EFI_INFO, *EFI64_LOADER_SIGNATURE);
+        put(page, EFI_INFO + 4, low_half(efi.system_table));
+        put(page, EFI_INFO + 8, low_half(efi::DESCRIPTOR_LEN as u64));
+        put(page, EFI_INFO + 12, efi::DESCRIPTOR_VERSION.to_le_bytes());
+        put(page, EFI_INFO + 16, low_half(map.start()));
+        put(page, EFI_INFO + 20, low_half(map.len()));
+        put(page, EFI_INFO + 24, high_half(efi.system_table));
+        put(page, EFI_INFO + 28, high_half(map.start()));
+    }
 
     let map = e820::map(layout);
     page[E820_ENTRIES] = map.len() as u8;

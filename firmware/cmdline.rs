@@ -16,6 +16,17 @@ pub struct Facts {
     pub tsc_khz: u32,
     /// The I/O port of the successor's own serial port, if it has one.
     pub console: Option<u16>,
+    /// Whether the kernel knows EFI firmware, by which alone it can be reset.
+    pub efi: bool,
+}
+
+/// What was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// Length of the command line without the terminating zero.
+    pub len: usize,
+    /// Whether the person wants the successor to be restarted when it panics.
+    pub restarts_on_panic: bool,
 }
 
 /// Why a command line can't be used.
@@ -55,6 +66,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("nolapic", "its CPUs need their local APICs"),
     ("disableapic", "its CPUs need their local APICs"),
     ("apic", "the APIC driver decides whom its IPIs reach"),
+    ("noefi", "without EFI a reboot in it resets the whole machine"),
     ("hpet", "the HPET is the first OS's"),
     ("i8042.nopnp", "the keyboard controller is the first OS's"),
     ("kgdboc", "it would write to a port of the first OS"),
@@ -75,8 +87,14 @@ const REFUSED: &[(&str, &str)] = &[
 /// `arch/x86/boot/compressed/acpi.c`.
 const DECOMPRESSOR: &[&str] = &["acpi_rsdp", "console", "earlyprintk"];
 
-/// Writes the command line and its terminating zero into `out`, and returns its length without
-/// the zero. `limit` is the longest that the kernel takes.
+/// How long a kernel waits before it asks for a reset when it panics: it does not wait. As sysctl,
+/// since that counts from the start of init on; before EFI runtime services are there, the reset
+/// would be one of the whole machine (`native_machine_emergency_restart()`).
+const PANIC: &str = "sysctl.kernel.panic";
+const PANIC_AT_ONCE: i32 = -1;
+
+/// Writes the command line and its terminating zero into `out`. `limit` is the longest that the
+/// kernel takes.
 ///
 /// # Errors
 ///
@@ -86,10 +104,11 @@ pub fn write<'a>(
     facts: &Facts,
     limit: usize,
     out: &mut [u8],
-) -> Result<usize, Error<'a>> {
+) -> Result<Written, Error<'a>> {
     for param in params(given).chain(decompressor_params(given)) {
         refuse_foreign(&param, facts.console)?;
     }
+    let panic = panic_timeout(given, facts.efi)?;
     let mut line = Line {
         given,
         max: limit.min(out.len().saturating_sub(1)),
@@ -136,11 +155,59 @@ pub fn write<'a>(
             line.push(format_args!("console=uart8250,io,{port:#x},115200"))?;
         }
     }
-    if !given.is_empty() {
-        line.push(format_args!("{given}"))?;
+    if facts.efi {
+        // By its type Mint tells the reset after a panic from others (mailbox.rs). That EFI is
+        // named also keeps `efi_reboot_required()` from making all of them warm.
+        line.own(
+            "reboot",
+            format_args!("efi,panic_warm"),
+            "another way would reset the whole machine, or look like a panic",
+        )?;
+        // Where it is off by default (CONFIG_EFI_DISABLE_RUNTIME, real-time kernels).
+        line.push(format_args!("efi=runtime"))?;
+        match panic {
+            Some(0) => {}
+            timeout => line.push(format_args!("{PANIC}={}", timeout.unwrap_or(PANIC_AT_ONCE)))?,
+        }
     }
+    // All but the `panic=`, which were told by the sysctl.
+    let mut rest = given;
+    for param in params(given).filter(|param| is_panic(param)) {
+        let start = param.text.as_ptr() as usize - rest.as_ptr() as usize;
+        line.push_given(&rest[..start])?;
+        rest = &rest[start + param.text.len()..];
+    }
+    line.push_given(rest)?;
     line.out[line.len] = 0;
-    Ok(line.len)
+    Ok(Written {
+        len: line.len,
+        restarts_on_panic: panic.is_some_and(|timeout| timeout != 0),
+    })
+}
+
+fn is_panic(param: &Param<'_>) -> bool {
+    param.is("panic") || param.is(PANIC)
+}
+
+/// What the person wants to happen when the kernel panics: nothing if 0, else a restart.
+fn panic_timeout(given: &str, efi: bool) -> Result<Option<i32>, Error<'_>> {
+    let Some(param) = params(given).filter(is_panic).last() else {
+        return Ok(None);
+    };
+    let conflict = |why| Error::Conflict {
+        given: param.text,
+        why,
+    };
+    let timeout = param
+        .value
+        .and_then(|value| value.parse().ok())
+        .ok_or(conflict("it takes a number of seconds"))?;
+    if timeout != 0 && !efi {
+        return Err(conflict(
+            "the kernel knows no EFI, so that its reboot would reset the whole machine",
+        ));
+    }
+    Ok(Some(timeout))
 }
 
 /// What the kernel's decompressor would take for its parameters: it reads the line for itself, and
@@ -170,6 +237,11 @@ fn refuse_foreign<'a>(param: &Param<'a>, own: Option<u16>) -> Result<(), Error<'
         return Err(conflict(why));
     }
     let value = param.value.unwrap_or("");
+    if param.is("efi") && value.split(',').any(|option| option == "noruntime") {
+        return Err(conflict(
+            "without EFI a reboot in it resets the whole machine",
+        ));
+    }
     // A number alone is that of a ttyS as well (console_setup()).
     let is_by_number = value.starts_with("ttyS") || value.starts_with(|c: char| c.is_ascii_digit());
     if param.is("console") && is_by_number {
@@ -230,6 +302,14 @@ impl<'a> Line<'a, '_> {
             self.len = before;
         }
         Ok(())
+    }
+
+    /// Adds what the person gave, if it is more than spaces.
+    fn push_given(&mut self, text: &str) -> Result<(), Error<'a>> {
+        match text.trim_matches(' ') {
+            "" => Ok(()),
+            text => self.push(format_args!("{text}")),
+        }
     }
 
     /// Adds `text`, behind a space where it is not the first.

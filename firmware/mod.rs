@@ -9,3 +9,4 @@ pub mod aml;
 pub mod boot_params;
 pub mod cmdline;
 pub mod e820;
+pub mod efi;

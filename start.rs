@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Starting an OS's kernel on its CPUs, and parking them.
+
+use crate::{
+    cpu_offline::{self, OwnedCpu},
+    firmware::{acpi, boot_params, efi},
+    identity_map,
+    layout::{self, Layout},
+    local_apic::LocalApic,
+    log::Shown,
+    memmap::Range,
+    phys_memory::Mapping,
+    wakeup::{Purpose, Stage, Trampoline, ANSWER_LIMIT, FIRST_LIMIT},
+};
+use kernel::{prelude::*, str::CString};
+
+/// What a kernel is told beside what lies in its memory already.
+pub(crate) struct Told<'a> {
+    /// Its setup header, as its file has it.
+    pub(crate) setup_header: &'a [u8],
+    /// Its command line.
+    pub(crate) command_line: &'a CStr,
+    /// The I/O port of its serial port, if it has one.
+    pub(crate) console: Option<u16>,
+    /// The offset of its 64-bit entry from its start.
+    pub(crate) entry: u64,
+    /// Whether it knows EFI firmware.
+    pub(crate) efi: bool,
+}
+
+/// The CPUs of an OS, and where they start and park.
+pub(crate) struct Cpus<'a> {
+    /// The OS's name.
+    pub(crate) os: &'a CString,
+    /// By what they are reset and woken.
+    pub(crate) apic: &'a LocalApic,
+    /// Where everything of the OS lies.
+    pub(crate) layout: &'a Layout,
+    /// The CPUs, the one first that is started.
+    pub(crate) cpus: &'a [OwnedCpu],
+}
+
+impl Cpus<'_> {
+    /// Writes what the kernel is told, resets all CPUs, and starts the kernel on the first.
+    ///
+    /// # Errors
+    ///
+    /// `ETIMEDOUT` if the CPU did not get as far as the kernel, `EIO` if an IPI was not delivered,
+    /// `ENOMEM` if there is no room for a mapping, `E2BIG` if what is told does not fit.
+    ///
+    /// # Safety
+    ///
+    /// The memory of the layout must be the OS's, the kernel and the initrd in it, and none of the
+    /// CPUs may run in it.
+    pub(crate) unsafe fn start(&self, told: &Told<'_>) -> Result {
+        let layout = self.layout;
+        // SAFETY: The firmware area is the OS's, and none of its CPUs runs.
+        let mut firmware = unsafe { Mapping::new(layout.firmware) }?;
+        self.write_firmware(firmware.bytes(), told)?;
+        drop(firmware);
+        let root = Range::new(layout.low.page_table_root(), layout::PAGE).ok_or(EINVAL)?;
+        // SAFETY: Both are the OS's, and none of its CPUs runs.
+        let (mut root, mut tables) =
+            unsafe { (Mapping::new(root)?, Mapping::new(layout.page_tables)?) };
+        let first = Range::new(0, layout::PAGE).ok_or(EINVAL)?;
+        identity_map::build(
+            root.bytes().try_into().map_err(|_| EINVAL)?,
+            tables.bytes(),
+            layout.page_tables.start(),
+            &[first, layout.firmware, layout.kernel],
+        )
+        .ok_or(EINVAL)?;
+        drop((root, tables));
+
+        let purpose = Purpose::Start {
+            page_table_root: u32::try_from(layout.low.page_table_root())?,
+            entry: layout.kernel.start() + told.entry,
+            boot_params: layout.boot_params.start(),
+        };
+        // All of them leave the first OS's idle loop; the kernel starts the others itself.
+        self.apic.init(self.cpus.iter().map(OwnedCpu::apic_id))?;
+        let first = self.cpus.first().ok_or(EINVAL)?;
+        self.wake(first, &purpose).inspect_err(|_| {
+            pr_err!(
+                "{}: CPU {} did not start the kernel\n",
+                &**self.os,
+                first.number()
+            );
+        })
+    }
+
+    /// Resets the CPUs, and proves of each that it runs nothing of the OS any more: it answers from
+    /// the trampoline, and is then reset for good.
+    ///
+    /// # Errors
+    ///
+    /// `ETIMEDOUT` if one does not answer, `EIO` if an IPI was not delivered, `ENOMEM`.
+    ///
+    /// # Safety
+    ///
+    /// The memory of the layout must be the OS's.
+    pub(crate) unsafe fn park(&self) -> Result {
+        self.apic.init(self.cpus.iter().map(OwnedCpu::apic_id))?;
+        for cpu in self.cpus {
+            self.wake(cpu, &Purpose::Park).inspect_err(|_| {
+                pr_err!(
+                    "{}: CPU {} can't be proved parked: its memory and CPUs are kept\n",
+                    &**self.os,
+                    cpu.number()
+                );
+            })?;
+            self.apic.init(core::iter::once(cpu.apic_id()))?;
+        }
+        Ok(())
+    }
+
+    /// Wakes `cpu`, which waits for a startup IPI, and waits until it has done what it was to do.
+    fn wake(&self, cpu: &OwnedCpu, purpose: &Purpose) -> Result {
+        let page = self.layout.low.trampoline();
+        // SAFETY: The page is the OS's, whose CPUs have all been reset.
+        let trampoline = unsafe { Trampoline::prepare(page, purpose) }?;
+        self.apic.startup(cpu.apic_id(), page)?;
+        let answer = match trampoline.wait(FIRST_LIMIT) {
+            Err(Stage::NONE) => {
+                // The protocol has a second startup IPI; a CPU that took the first ignores it.
+                self.apic.startup(cpu.apic_id(), page)?;
+                trampoline.wait(ANSWER_LIMIT)
+            }
+            Err(_) => trampoline.wait(ANSWER_LIMIT),
+            Ok(()) => Ok(()),
+        };
+        answer.map_err(|stage| {
+            pr_err!(
+                "{}: CPU {} (APIC ID {}) was woken: {}\n",
+                &**self.os,
+                cpu.number(),
+                cpu.apic_id(),
+                Shown(stage)
+            );
+            ETIMEDOUT
+        })
+    }
+
+    /// Writes `boot_params`, the command line, and the ACPI and EFI firmware into `area`, the
+    /// firmware area.
+    fn write_firmware(&self, area: &mut [u8], told: &Told<'_>) -> Result {
+        let layout = self.layout;
+        area.fill(0);
+        let at = |range: &Range| {
+            let start = (range.start() - layout.firmware.start()) as usize;
+            start..start + range.len() as usize
+        };
+
+        let machine = acpi::Machine {
+            cpus: self.cpus.iter().map(OwnedCpu::apic_id),
+            decoy: acpi::decoy(cpu_offline::apic_id_exists),
+            ioapic: layout.low.ioapic(),
+            sleep_register: layout.mailbox.start(),
+            console: told.console,
+        };
+        let tables = area.get_mut(at(&layout.acpi)).ok_or(EINVAL)?;
+        let rsdp = acpi::write(tables, layout.acpi.start(), &machine).ok_or(E2BIG)?;
+
+        let efi = &layout.efi;
+        area.get_mut(at(&efi.code))
+            .and_then(|page| page.get_mut(..efi_runtime().len()))
+            .ok_or(E2BIG)?
+            .copy_from_slice(efi_runtime());
+        let (before, memory_map) = area
+            .split_at_mut_checked(at(&efi.memory_map).start)
+            .ok_or(EINVAL)?;
+        let tables = before.get_mut(at(&efi.tables)).ok_or(EINVAL)?;
+        let memory_map = memory_map.first_chunk_mut().ok_or(EINVAL)?;
+        let efi = efi::write(tables, memory_map, layout, rsdp).ok_or(E2BIG)?;
+
+        let page = area.get_mut(at(&layout.boot_params)).ok_or(EINVAL)?;
+        boot_params::write(
+            page.try_into().map_err(|_| EINVAL)?,
+            told.setup_header,
+            layout,
+            rsdp,
+            told.efi.then_some(efi),
+        );
+
+        let line = told.command_line.to_bytes_with_nul();
+        let page = area.get_mut(at(&layout.command_line)).ok_or(EINVAL)?;
+        page.get_mut(..line.len())
+            .ok_or(E2BIG)?
+            .copy_from_slice(line);
+        Ok(())
+    }
+}
+
+extern "C" {
+    static mint_efi_runtime: u8;
+    static mint_efi_runtime_end: u8;
+}
+
+/// The EFI runtime services, as assembled.
+fn efi_runtime() -> &'static [u8] {
+    let (start, end) = (&raw const mint_efi_runtime, &raw const mint_efi_runtime_end);
+    // SAFETY: The symbols are the start and the end of one object in .rodata.
+    unsafe { core::slice::from_raw_parts(start, end.offset_from(start) as usize) }
+}

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Watching a running OS from outside: what it asks its firmware for.
+
+use crate::{
+    layout::Layout,
+    mailbox::{self, Call},
+    phys_memory::{Mapping, Watched},
+    state::Event,
+};
+use kernel::prelude::*;
+
+/// What is looked at.
+pub(crate) struct Watch {
+    mailbox: Watched,
+}
+
+impl Watch {
+    /// Gets ready to watch the OS in `layout`, before its CPUs are started.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM` if there is no room for a mapping.
+    ///
+    /// # Safety
+    ///
+    /// The memory of the layout must be the OS's for as long as this lives.
+    pub(crate) unsafe fn new(layout: &Layout) -> Result<Self> {
+        // SAFETY: The caller's promise; it is never referred to.
+        let mailbox = unsafe { Mapping::new(layout.mailbox) }?.watch();
+        Ok(Watch { mailbox })
+    }
+
+    /// What the OS has done, if it is nothing that it could do more after.
+    pub(crate) fn look(&mut self) -> Option<Event> {
+        let sleep = self.mailbox.word(mailbox::SLEEP).ok()?;
+        let reset = self.mailbox.word(mailbox::RESET).ok()?;
+        // The lowest byte.
+        mailbox::call(sleep as u8, reset).map(|call| match call {
+            Call::PowerOff => Event::PoweredOff,
+            Call::Reset => Event::Rebooted,
+            Call::ResetAfterPanic => Event::Panicked,
+        })
+    }
+}
