@@ -19,12 +19,14 @@ pub mod kernel_params;
 pub mod layout;
 pub mod mailbox;
 pub mod memmap;
+pub mod postmortem;
 pub mod state;
 
 // The kernel's side.
 mod cpu_offline;
 mod file;
 mod first_os_events;
+mod inspect;
 mod io_port;
 mod kobject;
 mod local_apic;

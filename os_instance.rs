@@ -35,7 +35,7 @@ use kernel::{
     str::CString,
     sync::{Arc, Mutex},
     time::{msecs_to_jiffies, Delta, Instant, Monotonic},
-    workqueue::{self, DelayedWork, WorkItem}, //
+    workqueue::{DelayedWork, Queue, WorkItem}, //
 };
 
 /// What all OSes share.
@@ -347,6 +347,35 @@ impl Os {
         inner.loaded.as_ref().map_or(0, |loaded| loaded.restarts)
     }
 
+    /// Copies its kernel's log as text, from `offset` on, to `out`; returns how many bytes.
+    ///
+    /// # Errors
+    ///
+    /// `ENODATA` if it was not started, and those of [`Inspector::read_log`].
+    ///
+    /// [`Inspector::read_log`]: crate::inspect::Inspector::read_log
+    pub(crate) fn read_log(&self, offset: u64, out: &mut [u8]) -> Result<usize> {
+        let mut inner = self.inner.lock();
+        let running = inner.running.as_mut().ok_or(ENODATA)?;
+        running
+            .watch
+            .inspector
+            .read_log(&self.name, offset, out)
+    }
+
+    /// Copies the core file of its memory, from `offset` on, to `out`; returns how many bytes.
+    ///
+    /// # Errors
+    ///
+    /// `ENODATA` if it was not started, and those of [`Inspector::read_core`].
+    ///
+    /// [`Inspector::read_core`]: crate::inspect::Inspector::read_core
+    pub(crate) fn read_core(&self, offset: u64, out: &mut [u8]) -> Result<usize> {
+        let mut inner = self.inner.lock();
+        let running = inner.running.as_mut().ok_or(ENODATA)?;
+        running.watch.inspector.read_core(offset, out)
+    }
+
     /// Does `action` by `step`, which returns the state that follows, if the state allows it.
     fn transition(
         self: &Arc<Self>,
@@ -387,8 +416,7 @@ impl Os {
     fn keep_watching(self: &Arc<Self>, inner: &Inner) {
         if matches!(inner.state, State::Running | State::Restarting) {
             // If it is queued already, that is as good.
-            let _ = workqueue::system_unbound()
-                .enqueue_delayed(self.clone(), msecs_to_jiffies(WATCH_INTERVAL));
+            let _ = queue().enqueue_delayed(self.clone(), msecs_to_jiffies(WATCH_INTERVAL));
         }
     }
 
@@ -428,6 +456,11 @@ impl Os {
             return Ok(inner.state);
         };
         pr_info!("{}: {}\n", &*self.name, Shown(event));
+        if event == Event::Panicked {
+            running.watch.inspector.panic_reason(|reason| {
+                pr_info!("{}: its reason: {}\n", &*self.name, Shown(reason));
+            });
+        }
         self.park(inner)?;
         let (Some(running), Some(loaded)) = (&mut inner.running, &mut inner.loaded) else {
             return Err(EINVAL);
@@ -473,9 +506,12 @@ impl Os {
 
     /// Starts it again; its CPUs are parked.
     fn start_again(&self, inner: &mut Inner) -> Result<State> {
-        let loaded = inner.loaded.as_ref().ok_or(EINVAL)?;
+        let (Some(running), Some(loaded)) = (&mut inner.running, &inner.loaded) else {
+            return Err(EINVAL);
+        };
         // SAFETY: The memory is this OS's, and its CPUs are parked.
-        let result = unsafe { loaded.copy() }.and_then(|()| self.boot(inner));
+        let result = unsafe { running.watch.inspector.forget().and_then(|()| loaded.copy()) }
+            .and_then(|()| self.boot(inner));
         if let Err(error) = result {
             pr_err!(
                 "{}: it can't be restarted (error {})\n",
@@ -653,4 +689,10 @@ impl Os {
             _module: module,
         })
     }
+}
+
+/// What watches run on: any CPU, as a step may take a while.
+fn queue() -> &'static Queue {
+    // SAFETY: One of the kernel's own, there from boot on for good.
+    unsafe { Queue::from_raw(bindings::system_dfl_wq) }
 }

@@ -128,12 +128,16 @@ impl Drop for Mapping {
     }
 }
 
-/// Calls `visit` with each part of `range` in turn, mapped.
+/// Calls `visit` with each part of `range` in turn, mapped, and its offset in `range`.
+///
+/// # Errors
+///
+/// `ENOMEM` if there is no room for a mapping.
 ///
 /// # Safety
 ///
 /// As for [`Mapping::new`], until this returns.
-unsafe fn for_each_window(range: Range, mut visit: impl FnMut(u64, &mut [u8])) -> Result {
+pub(crate) unsafe fn for_each_window(range: Range, mut visit: impl FnMut(u64, &mut [u8])) -> Result {
     let mut start = range.start();
     while let Some(window) = Range::from_to(start, range.end().min(start + WINDOW)) {
         // SAFETY: The caller's promise holds for each part.

@@ -5,7 +5,7 @@
 
 use crate::{
     cpu_offline::{self, CpuSet},
-    kobject::{Announcer, Attribute, Directory, Node, Text},
+    kobject::{Announcer, Attribute, BinaryAttribute, Directory, Node, Text},
     layout::RANGE_ALIGN,
     memmap,
     os_instance::{Config, Machine, Os},
@@ -115,6 +115,14 @@ impl Directory for Arc<Os> {
             Attribute::write_only(c"stop", |os, value| commanded(os, value, Os::stop)),
             Attribute::read_write(c"recovery", show_recovery, store_recovery),
             Attribute::read_only(c"restarts", |os, text| number(text, os.restarts())),
+        ];
+        &ATTRIBUTES
+    };
+
+    const BINARY_ATTRIBUTES: &'static [BinaryAttribute<Self>] = {
+        static ATTRIBUTES: [BinaryAttribute<Arc<Os>>; 2] = [
+            BinaryAttribute::read_only(c"dmesg", |os, offset, out| os.read_log(offset, out)),
+            BinaryAttribute::read_only(c"vmcore", |os, offset, out| os.read_core(offset, out)),
         ];
         &ATTRIBUTES
     };

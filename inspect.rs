@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Inspecting the kernel of an OS from outside, in its memory: its log, and a core file.
+//!
+//! What there is to be known of foreign memory is in `postmortem/`; here is the memory itself.
+
+use crate::{
+    layout::{Layout, PAGE, RANGE_ALIGN},
+    log::Shown,
+    memmap::Range,
+    phys_memory::{self, Mapping, Watched},
+    postmortem::{
+        elf_core::ElfCore,
+        page_walk::AddressSpace,
+        printk_log::{self, Entry, Log, TEXT_LEN_MAX},
+        vmcoreinfo::{self, Architecture, VmcoreInfo, NOTE_HEADER_LEN, NOTE_LEN_MAX},
+        PhysicalMemory,
+    },
+    state::Event,
+};
+use core::fmt::Display;
+use kernel::{prelude::*, str::CString};
+
+/// How many pages are searched for VMCOREINFO at a time while an OS runs: 256 MiB of its memory,
+/// which takes some milliseconds.
+const PAGES_AT_A_TIME: u64 = 1 << 16;
+/// How many parts of the memory are mapped at a time: the log's arrays and text each lie in one.
+const WINDOWS: usize = 4;
+/// What `panic()` (`kernel/panic.c`) says first.
+const PANIC: &[u8] = b"Kernel panic - not syncing: ";
+
+/// The memory of an OS, mapped by parts as it is read.
+struct OsMemory {
+    /// Its low memory, and its range.
+    ranges: [Range; 2],
+    windows: [Option<Window>; WINDOWS],
+    /// The window that is mapped anew next.
+    next: usize,
+}
+
+struct Window {
+    range: Range,
+    memory: Watched,
+}
+
+impl OsMemory {
+    /// The part that has `address`, and where in it that is.
+    fn window(&mut self, address: u64) -> Option<(&Window, usize)> {
+        let has = |window: &Option<Window>| {
+            window.as_ref().is_some_and(|window| {
+                window.range.start() <= address && address < window.range.end()
+            })
+        };
+        let index = match self.windows.iter().position(has) {
+            Some(index) => index,
+            None => {
+                let range = self.part(address)?;
+                // SAFETY: Whoever made this promised that it is the OS's; it is only watched.
+                let memory = unsafe { Mapping::new(range) }.ok()?.watch();
+                let index = self.next;
+                self.next = (index + 1) % WINDOWS;
+                self.windows[index] = Some(Window { range, memory });
+                index
+            }
+        };
+        let window = self.windows[index].as_ref()?;
+        Some((window, (address - window.range.start()) as usize))
+    }
+
+    /// What is mapped to reach `address`: a large page, as far as it is the OS's.
+    fn part(&self, address: u64) -> Option<Range> {
+        let range = self
+            .ranges
+            .iter()
+            .find(|range| range.start() <= address && address < range.end())?;
+        let start = address - address % RANGE_ALIGN;
+        Range::from_to(
+            start.max(range.start()),
+            range.end().min(start.checked_add(RANGE_ALIGN)?),
+        )
+    }
+}
+
+impl PhysicalMemory for OsMemory {
+    fn read(&mut self, mut address: u64, mut out: &mut [u8]) -> Option<()> {
+        while !out.is_empty() {
+            let (window, offset) = self.window(address)?;
+            let len = out.len().min(window.range.len() as usize - offset);
+            let (part, rest) = out.split_at_mut(len);
+            window.memory.read(offset, part).ok()?;
+            address += len as u64;
+            out = rest;
+        }
+        Some(())
+    }
+}
+
+/// A kernel that was found.
+struct Found {
+    note: KVec<u8>,
+    architecture: Architecture,
+    /// The virtual address at which all memory is mapped.
+    page_offset: Option<u64>,
+    log: Log,
+}
+
+/// What is known of an OS's kernel.
+pub(crate) struct Inspector {
+    memory: OsMemory,
+    found: Option<Found>,
+    /// From where to look on for it.
+    from: u64,
+    events: printk_log::Events,
+    /// A record's text.
+    text: KVec<u8>,
+    /// The whole log as text, for who reads it piece by piece.
+    snapshot: KVVec<u8>,
+}
+
+impl Inspector {
+    /// An inspector of the OS in `layout`.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    ///
+    /// # Safety
+    ///
+    /// The memory of the layout must be the OS's for as long as this lives.
+    pub(crate) unsafe fn new(layout: &Layout) -> Result<Self> {
+        let range = Range::from_to(layout.firmware.start(), layout.ram.end()).ok_or(EINVAL)?;
+        Ok(Inspector {
+            memory: OsMemory {
+                ranges: [layout.low.ram(), range],
+                windows: [const { None }; WINDOWS],
+                next: 0,
+            },
+            found: None,
+            from: 0,
+            events: printk_log::Events::new(),
+            text: KVec::from_elem(0, TEXT_LEN_MAX, GFP_KERNEL)?,
+            snapshot: KVVec::new(),
+        })
+    }
+
+    /// Forgets the kernel, and takes the traces of all kernels out of the memory, so that the next
+    /// is not taken for one that was there before.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM` if there is no room for a mapping.
+    ///
+    /// # Safety
+    ///
+    /// None of the OS's CPUs may run.
+    pub(crate) unsafe fn forget(&mut self) -> Result {
+        self.found = None;
+        self.from = 0;
+        self.events = printk_log::Events::new();
+        self.snapshot = KVVec::new();
+        self.memory.windows = [const { None }; WINDOWS];
+        for range in self.memory.ranges {
+            // SAFETY: The memory is the OS's, of which no CPU runs.
+            unsafe {
+                phys_memory::for_each_window(range, |_, window| {
+                    for page in window.chunks_mut(PAGE as usize) {
+                        if vmcoreinfo::is_note(page) {
+                            page[..NOTE_HEADER_LEN].fill(0);
+                        }
+                    }
+                })
+            }?;
+        }
+        Ok(())
+    }
+
+    /// What the kernel's log says of its end, if that is new.
+    pub(crate) fn look(&mut self) -> Option<Event> {
+        if self.found.is_none() {
+            // If that is not the one, the next may be.
+            let _ = self.search(PAGES_AT_A_TIME);
+        }
+        let log = self.found.as_ref()?.log;
+        match self
+            .events
+            .scan(&log, &mut self.memory, &mut self.text)
+            .ok()??
+        {
+            printk_log::Event::Halted => Some(Event::Halted),
+            printk_log::Event::Panicked(_) => Some(Event::Panicked),
+        }
+    }
+
+    /// Lets `visit` see why the kernel panicked, if its log tells.
+    pub(crate) fn panic_reason(&mut self, visit: impl FnOnce(&dyn Display)) {
+        let _ = self.search_all();
+        let Some(Found { log, .. }) = self.found else {
+            return;
+        };
+        let Ok(ids) = log.ids(&mut self.memory, None) else {
+            return;
+        };
+        for id in ids {
+            let entry = log.read(&mut self.memory, id, &mut self.text);
+            let Ok(Entry::Record(record)) = entry else {
+                continue;
+            };
+            let reason = self.text[..record.len].strip_prefix(PANIC);
+            if let (0, Some(reason)) = (record.facility, reason) {
+                return visit(&printk_log::Escaped(reason));
+            }
+        }
+    }
+
+    /// Copies the kernel's log as text, from `offset` on, to `out`; returns how many bytes.
+    ///
+    /// # Errors
+    ///
+    /// `ENODATA` if there is no kernel in the memory, or not yet; `EBADMSG` if there is one whose
+    /// log makes no sense; `ENOMEM`.
+    pub(crate) fn read_log(&mut self, os: &CString, offset: u64, out: &mut [u8]) -> Result<usize> {
+        if offset == 0 {
+            self.snapshot = KVVec::new();
+            self.search_all().inspect_err(|_| {
+                pr_err!("{}: no kernel log is found in its memory\n", &**os);
+            })?;
+            let found = self.found.as_ref().ok_or(ENODATA)?;
+            let mut snapshot = KVVec::new();
+            let mut result = Ok(());
+            found
+                .log
+                .write_text(&mut self.memory, &mut self.text, &mut |text| {
+                    if result.is_ok() {
+                        result = snapshot.extend_from_slice(text, GFP_KERNEL);
+                    }
+                })
+                .map_err(|error| {
+                    pr_err!("{}: its kernel log: {}\n", &**os, Shown(error));
+                    EBADMSG
+                })?;
+            result?;
+            self.snapshot = snapshot;
+        }
+        let rest = usize::try_from(offset)
+            .ok()
+            .and_then(|offset| self.snapshot.get(offset..))
+            .unwrap_or_default();
+        let len = rest.len().min(out.len());
+        out[..len].copy_from_slice(&rest[..len]);
+        if len == 0 {
+            self.snapshot = KVVec::new();
+        }
+        Ok(len)
+    }
+
+    /// Copies the core file, from `offset` on, to `out`; returns how many bytes.
+    ///
+    /// # Errors
+    ///
+    /// `EIO` if the memory can't be read.
+    pub(crate) fn read_core(&mut self, offset: u64, out: &mut [u8]) -> Result<usize> {
+        if offset == 0 {
+            // Without VMCOREINFO the memory may be of use as well.
+            let _ = self.search_all();
+        }
+        let (architecture, note, page_offset) = match &self.found {
+            Some(found) => (found.architecture, &found.note[..], found.page_offset),
+            None => (Architecture::X86_64, &[][..], None),
+        };
+        let ranges = self.memory.ranges;
+        ElfCore::new(architecture, note, &ranges, page_offset)
+            .and_then(|core| core.read(&mut self.memory, offset, out))
+            .map_err(|_| EIO)
+    }
+
+    /// Looks for the kernel in all the memory, if it is not known.
+    fn search_all(&mut self) -> Result {
+        if self.found.is_none() {
+            self.from = 0;
+            self.search(u64::MAX)?;
+        }
+        Ok(())
+    }
+
+    /// Looks for the kernel in at most `pages` pages, and starts over at the end.
+    ///
+    /// # Errors
+    ///
+    /// `ENODATA` if it is not there; `EBADMSG` if none of what looks like it can be used.
+    fn search(&mut self, mut pages: u64) -> Result {
+        let range = self.memory.ranges[1];
+        let mut error = ENODATA;
+        loop {
+            let before = self.from.max(range.start());
+            let (note, next) = vmcoreinfo::find(&mut self.memory, &range, before, pages);
+            pages = pages.saturating_sub((next - before) / PAGE);
+            self.from = if next < range.end() { next } else { 0 };
+            let Some(note) = note else {
+                return Err(error);
+            };
+            match self.open(note) {
+                Ok(found) => {
+                    self.found = Some(found);
+                    return Ok(());
+                }
+                Err(other) => error = other,
+            }
+            if self.from == 0 || pages == 0 {
+                return Err(error);
+            }
+        }
+    }
+
+    /// Reads the kernel whose note is at `address`.
+    fn open(&mut self, address: u64) -> Result<Found> {
+        let mut note = KVec::from_elem(0, NOTE_LEN_MAX, GFP_KERNEL)?;
+        self.memory.read(address, &mut note).ok_or(EBADMSG)?;
+        let info = VmcoreInfo::parse(&note).map_err(|_| EBADMSG)?;
+        let architecture = info.architecture().map_err(|_| EBADMSG)?;
+        let len = info.note_len();
+        let space = AddressSpace::new(&mut self.memory, &info).map_err(|_| EBADMSG)?;
+        let log = Log::open(&mut self.memory, &info, &space).map_err(|_| EBADMSG)?;
+        let page_offset = space.page_offset(&mut self.memory);
+        note.truncate(len);
+        Ok(Found {
+            note,
+            architecture,
+            page_offset,
+            log,
+        })
+    }
+}
