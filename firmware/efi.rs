@@ -45,7 +45,7 @@ const RT_PROPERTIES_TABLE_GUID: [u8; 16] = [
     0x8a, 0x91, 0x66, 0xeb, 0xef, 0x7e, 0x2a, 0x40, 0x84, 0x2e, 0x93, 0x1d, 0x21, 0xc3, 0x8a, 0xe9,
 ];
 // 4.6.2: what is supported of the runtime services after ExitBootServices().
-const SUPPORTED_SET_VIRTUAL_ADDRESS_MAP: u32 = 1 << 4;
+const SUPPORTED_SET_VIRTUAL_ADDRESS_MAP: u32 = 1 << 7;
 const SUPPORTED_RESET_SYSTEM: u32 = 1 << 10;
 
 // Offsets of the functions in `efi_runtime.S`.
