@@ -26,6 +26,9 @@ use kernel::{prelude::*, str::CString};
 const PAGES_AT_A_TIME: u64 = 1 << 16;
 /// How many parts of the memory are mapped at a time: the log's arrays and text each lie in one.
 const WINDOWS: usize = 4;
+/// The longest log that is shown, in bytes of text: what an OS says of the size of its log is not
+/// to use up the first OS's memory.
+const LOG_MAX: usize = 32 << 20;
 /// What `panic()` (`kernel/panic.c`) says first.
 const PANIC: &[u8] = b"Kernel panic - not syncing: ";
 
@@ -217,7 +220,7 @@ impl Inspector {
     /// # Errors
     ///
     /// `ENODATA` if there is no kernel in the memory, or not yet; `EBADMSG` if there is one whose
-    /// log makes no sense; `ENOMEM`.
+    /// log makes no sense; `EFBIG` if it is longer than [`LOG_MAX`]; `ENOMEM`.
     pub(crate) fn read_log(&mut self, os: &CString, offset: u64, out: &mut [u8]) -> Result<usize> {
         if offset == 0 {
             self.snapshot = KVVec::new();
@@ -230,8 +233,11 @@ impl Inspector {
             found
                 .log
                 .write_text(&mut self.memory, &mut self.text, &mut |text| {
+                    if snapshot.len() + text.len() > LOG_MAX {
+                        result = Err(EFBIG);
+                    }
                     if result.is_ok() {
-                        result = snapshot.extend_from_slice(text, GFP_KERNEL);
+                        result = snapshot.extend_from_slice(text, GFP_KERNEL).map_err(Error::from);
                     }
                 })
                 .map_err(|error| {

@@ -115,12 +115,12 @@ pub(crate) trait Directory: Sync + Sized + 'static {
     const ATTRIBUTES: &'static [Attribute<Self>];
     /// The files of bytes in it.
     const BINARY_ATTRIBUTES: &'static [BinaryAttribute<Self>] = &[];
-    /// Whether the caller may write to any of them.
+    /// Whether the caller may write to any of them, or read those of bytes.
     ///
     /// # Errors
     ///
     /// `EPERM` if not.
-    fn check_writer() -> Result;
+    fn check_access() -> Result;
 }
 
 /// The text that an attribute is shown as.
@@ -418,7 +418,7 @@ impl<T: Directory> Node<T> {
         // SAFETY: sysfs passes `len` bytes.
         let bytes = unsafe { core::slice::from_raw_parts(buffer.cast::<u8>(), len) };
         from_result(|| {
-            T::check_writer()?;
+            T::check_access()?;
             let mut value = KVec::with_capacity(len + 1, GFP_KERNEL)?;
             value.extend_from_slice(bytes.strip_suffix(b"\n").unwrap_or(bytes), GFP_KERNEL)?;
             value.push(0, GFP_KERNEL)?;
@@ -448,6 +448,7 @@ impl<T: Directory> Node<T> {
             core::slice::from_raw_parts_mut(buffer, len)
         };
         from_result(|| {
+            T::check_access()?;
             let offset = u64::try_from(offset)?;
             Ok((attribute.read)(node, offset, buffer)?.min(len) as isize)
         })

@@ -456,15 +456,15 @@ impl Os {
             return Ok(inner.state);
         };
         pr_info!("{}: {}\n", &*self.name, Shown(event));
+        self.park(inner)?;
+        let (Some(running), Some(loaded)) = (&mut inner.running, &mut inner.loaded) else {
+            return Err(EINVAL);
+        };
         if event == Event::Panicked {
             running.watch.inspector.panic_reason(|reason| {
                 pr_info!("{}: its reason: {}\n", &*self.name, Shown(reason));
             });
         }
-        self.park(inner)?;
-        let (Some(running), Some(loaded)) = (&mut inner.running, &mut inner.loaded) else {
-            return Err(EINVAL);
-        };
         let next = event.leads_to(loaded.restarts_on_panic || inner.recovery);
         if next != State::Restarting {
             return Ok(next);

@@ -83,8 +83,8 @@ impl Directory for Root {
         &ATTRIBUTES
     };
 
-    fn check_writer() -> Result {
-        check_writer()
+    fn check_access() -> Result {
+        check_access()
     }
 }
 
@@ -127,13 +127,13 @@ impl Directory for Arc<Os> {
         &ATTRIBUTES
     };
 
-    fn check_writer() -> Result {
-        check_writer()
+    fn check_access() -> Result {
+        check_access()
     }
 }
 
 /// The files are root's; a root without CAP_SYS_BOOT could not start a kernel by kexec either.
-fn check_writer() -> Result {
+fn check_access() -> Result {
     if preconditions::capable_sys_boot() {
         Ok(())
     } else {

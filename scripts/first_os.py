@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0
 """What the first OS is booted with, for all who boot one."""
 
+import os
 import subprocess
 from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parent.parent
 GUEST = SOURCE / "scripts/guest"
+KO = Path(os.environ.get("MINT_KO") or SOURCE / "mint.ko")
 
 # 960 MiB below the tables that QEMU keeps under 2 GiB, and, for trampolines, two
 # slices of low memory.
@@ -14,23 +16,27 @@ POOL = "memmap=960M$1G memmap=128K$128K"
 NO_BROADCAST = "no_ipi_broadcast=1"
 
 
-def make_initramfs(folder, kernel, run=None, files=()):
+def make_initramfs(folder, kernel, run=None, files=(), successor_files=()):
     """The first OS's initramfs: the module, a successor's `kernel`, and an initrd for that.
 
     `run` is the text of a script that the first OS runs before it powers off; `files` are
-    further ones, as FILE=PATH.
+    further ones, as FILE=PATH, and `successor_files` those in the successor's initrd.
     """
-    maker = SOURCE / "scripts/make-initramfs"
-    successor = folder / "successor.cpio"
-    subprocess.run([maker, successor, GUEST / "successor-init", f"{GUEST}/busy=/do.d/busy"],
-                   check=True)
-    files = [f"{SOURCE}/mint.ko=/mint.ko", f"{kernel}=/boot/vmlinuz",
-             f"{successor}=/boot/initrd", f"{GUEST}/README=/README",
-             f"{GUEST}/release_uart=/bin/release_uart", *files]
+    files = [f"{KO}=/mint.ko", f"{kernel}=/boot/vmlinuz",
+             f"{make_successor_initramfs(folder / 'successor.cpio', successor_files)}=/boot/initrd",
+             f"{GUEST}/README=/README", f"{GUEST}/release_uart=/bin/release_uart", *files]
     if run:
         script = folder / "run"
         script.write_text(run)
         files.append(f"{script}=/run.d/test")
-    initramfs = folder / "first.cpio"
-    subprocess.run([maker, initramfs, GUEST / "first-init", *files], check=True)
-    return initramfs
+    return make(folder / "first.cpio", "first-init", files)
+
+
+def make_successor_initramfs(path, files=()):
+    """A successor's initramfs, with `files` as FILE=PATH."""
+    return make(path, "successor-init", [f"{GUEST}/busy=/do.d/busy", *files])
+
+
+def make(path, init, files):
+    subprocess.run([SOURCE / "scripts/make-initramfs", path, GUEST / init, *files], check=True)
+    return path

@@ -62,3 +62,18 @@ mirror() {
 	[ -n "$found" ] || die "no Debian mirror in this machine's apt sources: set MINT_MIRROR=URL"
 	echo "${found%/}"
 }
+
+# unpack_source VERSION FOLDER: Debian's source of the kernel VERSION, whose
+# headers are installed in the root, into FOLDER.
+unpack_source() {
+	local package
+	package=linux-source-$(cut -d. -f1,2 <<<"$1")
+	rm -rf "$2"
+	mkdir -p "$2"
+	cd "$2" &&
+		in_root apt-get -q download "$package=$(
+			in_root dpkg-query -Wf '${Version}' "linux-headers-$1"
+		)" &&
+		in_root sh -c 'dpkg-deb --fsys-tarfile "$1"_*.deb | tar -xO "./usr/src/$1.tar.xz" | tar -xJ --strip-components=1' sh "$package" &&
+		rm ./*.deb
+}

@@ -18,14 +18,21 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from first_os import NO_BROADCAST, POOL, SOURCE, make_initramfs
+from first_os import GUEST, NO_BROADCAST, POOL, SOURCE, make_initramfs, make_successor_initramfs
 from qemu_machine import CACHE, Machine, MachineError
 
 TESTS = SOURCE / "tools/testing/selftests/mint"
 SUCCESSORS = ("os1", "os2")
 # The first OS's console, two successors, and the tests' own port.
 PORTS = ("first", *SUCCESSORS, "control")
+# How much slower than the stock kernel the first OS's is: the limits of all waits are as much longer.
+SLOW = int(os.environ.get("MINT_SLOW") or 1)
 LIMIT = 400
+# The longest time between two ticks of a system that misses none: an emulator on a host that is busy
+# with others stands still for seconds; a kernel that did complains of itself after 21 s.
+GAP = 10 * SLOW
+# A tick of a system, by its own clock; they come one a second.
+TICK = re.compile(rb"mint-tick: up ([0-9.]+) s")
 
 
 @dataclass
@@ -37,31 +44,116 @@ class Scenario:
     append: str = f"{NO_BROADCAST} {POOL}"
     environment: str = ""
     cpus: int = 4
+    limit: int = LIMIT
     kernels: tuple = ()
+    # Programs of the host's, and whether there is an initrd whose system can replace itself.
+    programs: tuple = ()
+    kexec: bool = False
     extra: tuple = ()
-    # What a successor that is made to panic says; its script waits for it.
+    # What a system that is made to fail says; its script waits for it.
     expected: tuple = ()
     watch: bool = False
+    # What is seen of the machine once the script is over: yields (passed, name of the test).
+    after: callable = None
 
     def __post_init__(self):
         self.name = self.name or self.script
 
 
-def scenarios(first, others):
-    return [
+def panic(system):
+    """What a system says that is made to panic by sysrq."""
+    return rf"\[{system}\].*Kernel panic - not syncing: sysrq triggered crash"
+
+
+# What deaths.sh has its successor say, one for each death; the first is for all.
+DEATHS = tuple(rf"\[os1\].*{said}" for said in (
+    "Modules linked in: provoke",
+    "Kernel panic - not syncing: sysrq triggered crash",
+    "BUG: kernel NULL pointer dereference, address: 0000000000001000",
+    "BUG: unable to handle page fault for address: 0000000000001000",
+    "Oops: (Oops: )?0000 ",
+    "Kernel panic - not syncing: Fatal exception$",
+    "BUG: TASK stack guard page was hit",
+    "Oops: stack guard page: 0000 ",
+    "Kernel panic - not syncing: Fatal exception in interrupt",
+    "Kernel panic - not syncing: Out of memory: .*panic_on_oom is enabled",
+))
+
+
+def scenarios(successor, others):
+    cycles = int(os.environ.get("MINT_CYCLES") or 100)
+    every = [
         Scenario("watch", cpus=5, watch=True, kernels=(others["6.1"],)),
-        Scenario("start", environment=f"SUCCESSOR={first.parent.name}",
-                 expected=(r"\[os2\].*(sysrq: Trigger a crash|Kernel panic - not syncing: sysrq)",)),
+        Scenario("cycles", environment=f"CYCLES={cycles}", limit=LIMIT + 4 * cycles),
+        Scenario("life", kexec=True, expected=(panic("os1"),)),
+        Scenario("deaths", expected=DEATHS),
+        Scenario("postmortem", kernels=(others["6.1"],), programs=("/usr/bin/makedumpfile",),
+                 expected=(panic("os1"),)),
+        *(Scenario("kernels", name=f"kernels/{series}", kernels=(kernel,), expected=(panic("os1"),))
+          for series, kernel in others.items()),
+        Scenario("start", environment=f"SUCCESSOR={successor.parent.name}", expected=(panic("os2"),)),
         Scenario("files"),
-        Scenario("kernels", kernels=tuple(others.values())),
+        Scenario("siblings", expected=(panic("os2"),)),
+        Scenario("recovery", expected=(panic("os1"),)),
+        Scenario("events"),
+        Scenario("panic_first", append=f"{NO_BROADCAST} {POOL} panic=0", expected=(panic("first"),),
+                 after=successors_outlive),
+        Scenario("kexec_first", after=successor_is_stopped_by_kexec),
+        Scenario("reboot_first", after=successor_is_stopped_by_reboot),
         Scenario("x2apic", extra=("-device", "intel-iommu,intremap=on,eim=on"),
                  append=f"{NO_BROADCAST} {POOL} intel_iommu=on"),
         Scenario("lockdown"),
+        Scenario("fuzz"),
         Scenario("refusals", name="refusals/broadcast", append=POOL,
                  environment="REFUSAL=boot.it.with.no_ipi_broadcast=1"),
         Scenario("refusals", name="refusals/pool", append=NO_BROADCAST,
                  environment="REFUSAL=boot.with.memmap=SIZE"),
     ]
+    return [scenario for scenario in every if (TESTS / f"{scenario.script}.sh").exists()]
+
+
+def ticks(machine, name):
+    """How often `name` has ticked since it last came up, and the longest time between two, by its clock."""
+    log = bytes(machine.ports[name].log)
+    clocks = [float(clock) for clock in TICK.findall(log, max(0, log.rfind(b"mint-successor-up")))]
+    gaps = [after - before for before, after in zip(clocks, clocks[1:])]
+    return len(clocks), max(gaps, default=0)
+
+
+def successors_outlive(machine):
+    """The first OS panics and stays so."""
+    machine.wait("first", rb"end Kernel panic", 60 * SLOW)
+    for name in SUCCESSORS:
+        machine.ports[name].seen = len(machine.ports[name].log)
+    for name in SUCCESSORS:
+        before, _ = ticks(machine, name)
+        while ticks(machine, name)[0] < before + 15:
+            machine.wait(name, TICK.pattern, 60 * SLOW)
+        _, gap = ticks(machine, name)
+        yield gap < GAP, f"{name} ticks on after the first OS's panic, {gap:.1f} s at most between two"
+
+
+def successor_is_stopped_by_kexec(machine):
+    """The first OS starts another kernel."""
+    machine.wait("first", rb"mint: os1: [^\n]* is stopped", 60 * SLOW)
+    yield True, "the first OS's log tells that os1 is stopped"
+    machine.wait("first", rb"Linux version ", 60 * SLOW)
+    silent = len(machine.ports["os1"].log)
+    machine.wait("first", rb"mint-successor-up: [^\n]*, 4 CPUs", 120 * SLOW)
+    yield True, "the next kernel comes to its user space, on all CPUs"
+    while ticks(machine, "first")[0] < 5:
+        machine.wait("first", TICK.pattern, 60 * SLOW)
+    yield len(machine.ports["os1"].log) == silent, "the successor says nothing any more"
+    machine.send("first", "poweroff -f\n")
+    machine.wait_end(60 * SLOW)
+
+
+def successor_is_stopped_by_reboot(machine):
+    """The first OS resets the machine."""
+    machine.wait("first", rb"mint: os1: [^\n]* is stopped", 60 * SLOW)
+    yield True, "the first OS's log tells that os1 is stopped"
+    machine.wait_end(60 * SLOW)
+    yield machine.process.returncode == 0, "the machine is reset"
 
 
 # The successors of watch.sh: where the RAM of each starts and ends, and its CPUs.
@@ -128,16 +220,16 @@ class Watcher:
         yield not foreign, f"no system sent an IPI to another's CPU {foreign[:5] or ''}"
 
 
-def converse(machine, watcher):
+def converse(machine, watcher, limit):
     """Answers the script's questions until its plan; yields the TAP lines."""
-    deadline = time.monotonic() + LIMIT
+    deadline = time.monotonic() + limit * SLOW
     while True:
         line = machine.wait("control", rb"([^\n]*)\n", deadline - time.monotonic())[1].decode().strip()
         verb, _, rest = line.partition(" ")
         if verb == "expect":
             name, limit, pattern = rest.split(" ", 2)
             try:
-                machine.wait(name, pattern.encode(), int(limit))
+                machine.wait(name, pattern.encode(), int(limit) * SLOW)
                 answer = "yes"
             except MachineError as error:
                 print(error, flush=True)
@@ -145,6 +237,8 @@ def converse(machine, watcher):
         elif verb == "last":
             name, pattern = rest.split(" ", 1)
             answer = re.findall(pattern.encode(), bytes(machine.ports[name].log))[-1].decode()
+        elif verb == "ticks":
+            answer = "{} {:.2f}".format(*ticks(machine, rest))
         elif verb == "tell":
             name, command = rest.split(" ", 1)
             machine.send(name, command + "\n")
@@ -160,7 +254,30 @@ def converse(machine, watcher):
         machine.send("control", answer + "\n")
 
 
-def run(scenario, first):
+def build_tools(folder, successor):
+    """The tests' programs, and the module that makes a successor fail; returns (FILE=PATH..., FILE=PATH)."""
+    files = []
+    for source in TESTS.glob("*.c"):
+        program = folder / source.stem
+        subprocess.run(["gcc-14", "-O2", "-Wall", "-Wextra", "-Werror", "-static", "-o", program, source],
+                       check=True)
+        files.append(f"{program}=/bin/{source.stem}")
+    built = CACHE / "provoke" / successor.parent.name
+    built.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["make", "-s", "-C", f"/usr/src/linux-headers-{successor.parent.name}",
+                    f"M={SOURCE}/tools/testing/provoke", f"MO={built}", "modules"], check=True)
+    module = folder / "provoke.ko"
+    subprocess.run(["strip", "-g", "-o", module, built / "provoke.ko"], check=True)
+    return files, f"{module}=/provoke.ko"
+
+
+def with_libraries(program):
+    """The program and what it is linked with, as FILE=PATH."""
+    linked = subprocess.run(["ldd", program], check=True, capture_output=True, text=True).stdout
+    return [f"{path}={path}" for path in (program, *re.findall(r"(/\S+) \(0x", linked))]
+
+
+def run(scenario, first, successor, tools, provoke):
     """Runs one scenario; returns (passed, failed, text)."""
     started = time.monotonic()
     lines, passed, failed = [], 0, 0
@@ -176,13 +293,24 @@ def run(scenario, first):
         extra = scenario.extra + (watcher.arguments if watcher else ())
         files = [f"{script}=/tests/{script.name}" for script in TESTS.glob("*.sh")]
         files += [f"{kernel}=/kernels/{kernel.parent.name}" for kernel in scenario.kernels]
+        files += tools
+        for program in scenario.programs:
+            files += with_libraries(program)
+        successor_files = [provoke, f"{GUEST}/crash=/do.d/crash"]
+        if scenario.kexec:
+            inner = make_successor_initramfs(folder / "inner.cpio")
+            outer = make_successor_initramfs(folder / "outer.cpio", [
+                f"{successor}=/boot/vmlinuz", f"{inner}=/boot/initrd",
+                *(tool for tool in tools if tool.endswith("/kexec_self"))])
+            files.append(f"{outer}=/boot/initrd.kexec")
         initramfs = make_initramfs(
-            folder, first, f"{scenario.environment}\n. /tests/{scenario.script}.sh\n", files)
+            folder, successor, f"SLOW={SLOW}\n{scenario.environment}\n. /tests/{scenario.script}.sh\n",
+            files, successor_files)
         with Machine(first, initramfs, f"mint.run=test {scenario.append}", names=PORTS,
                      cpus=scenario.cpus, extra=extra) as machine:
             planned, ran = None, 0
             try:
-                for line in converse(machine, watcher):
+                for line in converse(machine, watcher, scenario.limit):
                     if line.startswith("1.."):
                         planned = int(line[3:])
                     elif found := re.match(r"(not )?ok \d+ - (.*)", line):
@@ -190,9 +318,14 @@ def run(scenario, first):
                         count(not found[1], found[2])
                     elif line:
                         lines.append(f"  {line}")
-                machine.wait_end(60)
+                if scenario.after:
+                    for good, text in scenario.after(machine):
+                        count(good, text)
+                else:
+                    machine.wait_end(60 * SLOW)
             except (MachineError, ValueError) as error:
                 lines.append(f"  {error}")
+                count(False, "what was waited for came")
             count(planned == ran and ran > 0, f"the script came to its end ({ran} of {planned} tests)")
             if watcher and planned:
                 for good, text in watcher.results(WATCHED):
@@ -209,14 +342,18 @@ def run(scenario, first):
 
 def main():
     first = Path(os.environ["MINT_FIRST"])
+    successor = Path(os.environ.get("MINT_SUCCESSOR_KERNEL") or first)
     others = {}
     for path in map(Path, os.environ["MINT_OTHERS"].split()):
         others[".".join(path.parent.name.split(".")[:2])] = path
-    chosen = [s for s in scenarios(first, others) if not sys.argv[1:] or s.name in sys.argv[1:]]
+    names = sys.argv[1:]
+    chosen = [s for s in scenarios(successor, others) if not names or {s.name, s.script} & set(names)]
     total = [0, 0]
     # One QEMU needs one CPU of the host.
-    with ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, 4)) as pool:
-        for passed, failed, text in pool.map(lambda s: run(s, first), chosen):
+    with (tempfile.TemporaryDirectory() as folder,
+          ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, 4)) as pool):
+        tools, provoke = build_tools(Path(folder), successor)
+        for passed, failed, text in pool.map(lambda s: run(s, first, successor, tools, provoke), chosen):
             print(text, flush=True)
             total = [total[0] + passed, total[1] + failed]
     Path(CACHE / "selftests.count").write_text(f"{total[0]} {total[1]} 0\n")

@@ -1,22 +1,37 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=sh
 #
-# Other stock kernels as successors, each on two CPUs: those in /kernels.
+# Another stock kernel as a successor, on two CPUs: the one in /kernels.
 
 . /tests/lib.sh
 
 release_uart 0x2f8
 insmod /mint.ko
-for kernel in /kernels/*; do
-	version=${kernel##*/}
-	make_os os1 2-3 256M 0x2f8 "$kernel"
-	put $MINT/os1/load 1 && put $MINT/os1/start 1
-	check "$version comes to its user space on two CPUs" \
-		expect os1 120 "$(up_line "$version" 2)"
-	check "$version ticks" expect os1 20 'mint-tick'
-	check "$version is stopped" put $MINT/os1/stop 1
-	put $MINT/remove os1
-done
+kernel=$(echo /kernels/*)
+version=${kernel##*/}
+os=$MINT/os1
+
+up() {
+	expect os1 120 "$(up_line "$version" 2)"
+}
+make_os os1 2-3 256M 0x2f8 "$kernel"
+put $os/load 1 && put $os/start 1
+check "$version comes to its user space on two CPUs" up
+check "$version ticks" expect os1 20 'mint-tick'
+own_log os1
+check "$version: its log is read while it runs" has_own_log os1
+check "$version reboots, and is restarted" goes os1 reboot 30 restarting running
+check "$version comes up again" up
+own_log os1
+check "$version panics, and is crashed" dies os1 'echo c >/proc/sysrq-trigger' 'end Kernel panic'
+check "$version: its log is read after that" has_own_log os1
+check "$version: its last words are in it" grep -q 'end Kernel panic - not syncing: sysrq' /tmp/dmesg
+check "$version is restarted" put $os/restart 1
+check "$version comes up once more" up
+check "$version powers off, and is halted" goes os1 poweroff 30 halted
+note "$version: $(took) that it was told to"
+check "$version is stopped" put $os/stop 1
+put $MINT/remove os1
 check 'all CPUs are back' is /sys/devices/system/cpu/online 0-3
 check 'rmmod' rmmod mint
 plan

@@ -33,8 +33,17 @@ check() {
 	result $? "$check_name" "$* said: $check_output"
 }
 
-# plan: the last thing a test does.
+# note TEXT: something to know that is no test.
+note() {
+	echo "# $1" >&3
+}
+
+# plan: the last thing a test does. A debug kernel is asked what it has found.
 plan() {
+	if [ -e /proc/lockdep_stats ]; then
+		. /tests/debug_checks.sh
+		debug_checks
+	fi
 	echo "1..$tests" >&3
 }
 
@@ -55,6 +64,33 @@ up_line() {
 tell() {
 	echo "tell $1 $2" >&3
 	read -r answer <&3
+}
+
+# ask SYSTEM COMMAND: what COMMAND, run by the user space of SYSTEM, prints, as
+# $answer: one line without a vertical bar.
+asked=0
+ask() {
+	asked=$((asked + 1))
+	tell "$1" "echo answer $asked: \$($2) '|'"
+	expect "$1" 20 "answer $asked: [^|\n]*\|" && echo "last $1 answer $asked: ([^|\n]*) \|" >&3 &&
+		read -r answer <&3
+}
+
+# boot_id SYSTEM: prints it.
+boot_id() {
+	ask "$1" 'cat /proc/sys/kernel/random/boot_id' && echo "$answer"
+}
+
+# ticks_on SYSTEM: it has ticked since it last came up, never more than 10 s apart
+# by its own clock, and goes on. See GAP in selftests.py.
+ticks_on() {
+	expect "$1" 20 'mint-tick' || return
+	echo "ticks $1" >&3
+	read -r count gap <&3
+	[ "$count" -gt 0 ] && [ "${gap%.*}" -lt $((10 * ${SLOW:-1})) ] || {
+		echo "$1 ticked $count times, once $gap s after the one before"
+		false
+	}
 }
 
 # mark WHAT: has the host note how far its own records of the run have come.
@@ -111,6 +147,7 @@ EPERM='Operation not permitted'
 ENOEXEC='Exec format error'
 E2BIG='Argument list too long'
 ERANGE='Numerical result out of range'
+ENODATA='No data available'
 
 # make_os NAME CPUS MEMORY [CONSOLE] [KERNEL]: an OS that is ready to load.
 make_os() {
@@ -125,6 +162,95 @@ make_os() {
 # start_os NAME: loads and starts it, and waits for its user space.
 start_os() {
 	put "$MINT/$1/load" 1 && put "$MINT/$1/start" 1 && expect "$1" 90 'mint-successor-up'
+}
+
+# watch_state OS LIMIT [any] STATE...: from now on, waits for the OS to go through the
+# states; see wait_state.c. watched says whether it did.
+watch_state() {
+	watch_limit=$(($2 * ${SLOW:-1}))
+	watch_os=$1
+	shift 2
+	rm -f /tmp/watched
+	mkfifo /tmp/watched
+	wait_state "$watch_os" $watch_limit "$@" >/tmp/watched &
+	watcher=$!
+	exec 4</tmp/watched
+	read -r listening <&4
+}
+
+# watched: succeeds if the OS went through the states; $seen is what was seen.
+watched() {
+	read -r seen <&4
+	exec 4<&-
+	wait $watcher || {
+		echo "$listening; $seen"
+		false
+	}
+}
+
+# goes SYSTEM COMMAND LIMIT [any] STATE...: the OS goes through the states once its user
+# space was told to run COMMAND.
+goes() {
+	goes_os=$1
+	goes_command=$2
+	shift 2
+	watch_state "$goes_os" "$@"
+	tell "$goes_os" "$goes_command"
+	watched
+}
+
+# dies SYSTEM COMMAND LAST: its user space was told to run COMMAND, by which it is crashed;
+# LAST is the pattern of what it says then.
+dies() {
+	goes "$1" "$2" 30 crashed && expect "$1" 10 "$3"
+}
+
+# own_log OS: keeps how many lines the running OS's own dmesg prints, and their checksum.
+own_log() {
+	ask "$1" 'dmesg >/tmp/log; wc -l </tmp/log; md5sum </tmp/log' && own_log=$answer
+}
+
+# has_own_log OS: its file dmesg begins with what own_log has kept.
+has_own_log() {
+	cat "$MINT/$1/dmesg" >/tmp/dmesg || return
+	own_lines=${own_log%% *}
+	own_sum=${own_log#* }
+	[ "$(head -n "$own_lines" /tmp/dmesg | md5sum)" = "$own_sum" ] || {
+		echo "$(wc -l </tmp/dmesg) lines, not $own_log: $(head -n 3 /tmp/dmesg)"
+		false
+	}
+}
+
+# no_log OS: its file dmesg can't be read, as there is no log.
+no_log() {
+	if said=$(cat "$MINT/$1/dmesg" 2>&1 >/tmp/dmesg); then
+		echo "$(wc -c </tmp/dmesg) bytes were read"
+		return 1
+	fi
+	echo "$said" | grep -q "$ENODATA"
+}
+
+# first_ticks: the first OS notes its uptime every second, until first_ticked looks.
+first_ticks() {
+	while :; do
+		cut -d' ' -f1 /proc/uptime
+		sleep 1
+	done >/tmp/first-ticks &
+	first_ticker=$!
+}
+
+# first_ticked: the first OS has not missed a tick; as ticks_on.
+first_ticked() {
+	kill $first_ticker
+	awk -v limit=$((10 * ${SLOW:-1})) '
+		NR > 1 && $1 - last > gap { gap = $1 - last }
+		{ last = $1 }
+		END { print NR " ticks, " gap " s at most between two"; exit !(NR > 3 && gap < limit) }' /tmp/first-ticks
+}
+
+# took: how long the first change of state was in coming, from what watched has seen.
+took() {
+	echo "${listening##* } $seen" | awk '{ printf "%s after %.2f s", $2, $3 - $1 }'
 }
 
 # drop_os NAME: stops it if need be, and removes it.

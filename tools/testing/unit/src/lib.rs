@@ -5,6 +5,8 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+#[path = "../../../../backoff.rs"]
+pub mod backoff;
 #[path = "../../../../bzimage.rs"]
 pub mod bzimage;
 #[path = "../../../../firmware/mod.rs"]
@@ -15,7 +17,11 @@ pub mod identity_map;
 pub mod kernel_params;
 #[path = "../../../../layout.rs"]
 pub mod layout;
+#[path = "../../../../mailbox.rs"]
+pub mod mailbox;
 #[path = "../../../../memmap.rs"]
 pub mod memmap;
+#[path = "../../../../postmortem/mod.rs"]
+pub mod postmortem;
 #[path = "../../../../state.rs"]
 pub mod state;

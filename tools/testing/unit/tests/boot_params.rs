@@ -5,11 +5,13 @@
 #[path = "common/image.rs"]
 mod image;
 
-use linux_loader::loader::bootparam::{boot_e820_entry, boot_params, setup_header};
+use linux_loader::loader::bootparam::{boot_e820_entry, boot_params, efi_info, setup_header};
 use mint_unit::bzimage::{parse, BzImage};
 use mint_unit::firmware::boot_params::{write, LEN};
+use mint_unit::firmware::efi;
 use mint_unit::layout::{plan, Layout, LowSlice};
 use mint_unit::memmap::Range;
+use r_efi::system::{MemoryDescriptor, MEMORY_DESCRIPTOR_VERSION};
 use vm_memory::ByteValued;
 
 const RSDP: u64 = 0x12_3456_7890;
@@ -27,7 +29,7 @@ fn kernel() -> (Vec<u8>, BzImage) {
     (file, image)
 }
 
-fn expected(file: &[u8], layout: &Layout) -> boot_params {
+fn expected(file: &[u8], layout: &Layout, efi: Option<efi::Info>) -> boot_params {
     let header = &file[0x1f1..0x1f1 + size_of::<setup_header>()];
     let mut params = boot_params {
         hdr: *setup_header::from_slice(header).unwrap(),
@@ -47,6 +49,22 @@ fn expected(file: &[u8], layout: &Layout) -> boot_params {
         params.ext_ramdisk_image = high(initrd.start());
         params.ext_ramdisk_size = high(initrd.len());
     }
+    if let Some(efi) = efi {
+        let map = efi.memory_map;
+        params.efi_info = efi_info {
+            // EFI64_LOADER_SIGNATURE of include/linux/efi.h.
+            efi_loader_signature: u32::from_le_bytes(*b"EL64"),
+            efi_systab: low(efi.system_table),
+            efi_systab_hi: high(efi.system_table),
+            efi_memdesc_size: size_of::<MemoryDescriptor>() as u32,
+            efi_memdesc_version: MEMORY_DESCRIPTOR_VERSION,
+            efi_memmap: low(map.start()),
+            efi_memmap_hi: high(map.start()),
+            efi_memmap_size: low(map.len()),
+        };
+        // efi_secureboot_mode_disabled, there as well; else it stays "unset".
+        params.secure_boot = 2;
+    }
     let map = [(layout.low.ram(), 1), (layout.firmware, 3), (layout.ram, 1)];
     for (entry, (range, type_)) in params.e820_table.iter_mut().zip(map) {
         let (addr, size) = (range.start(), range.len());
@@ -60,6 +78,11 @@ fn every_byte() {
     let (file, image) = kernel();
     let low = LowSlice::new(Range::new(0x2_0000, 0x1_0000).unwrap()).unwrap();
     const G: u64 = 1 << 30;
+    // What a kernel that knows no EFI must not be told of.
+    let firmware = |layout: &Layout| efi::Info {
+        system_table: layout.efi.tables.start() + 0x123,
+        memory_map: Range::new(layout.efi.memory_map.start() + 8, 0x345).unwrap(),
+    };
     for (start, len, initrd_len) in [
         (G, G, 0),
         (G, G, 1),
@@ -72,19 +95,21 @@ fn every_byte() {
         if initrd_len == 0 {
             assert_eq!(layout.initrd.take(), None);
         }
-        // A page that was used before.
-        let mut page = [0xa5; LEN];
-        write(&mut page, image.setup_header(&file), &layout, RSDP);
-        let mut expected = expected(&file, &layout);
-        if layout.initrd.is_none() {
-            // What the file has there is the boot loader's to write, and it has nothing to.
-            expected.hdr.ramdisk_image = 0;
-            expected.hdr.ramdisk_size = 0;
+        for efi in [None, Some(firmware(&layout))] {
+            // A page that was used before.
+            let mut page = [0xa5; LEN];
+            write(&mut page, image.setup_header(&file), &layout, RSDP, efi);
+            let mut expected = expected(&file, &layout, efi);
+            if layout.initrd.is_none() {
+                // What the file has there is the boot loader's to write, and it has nothing to.
+                expected.hdr.ramdisk_image = 0;
+                expected.hdr.ramdisk_size = 0;
+            }
+            let differs = (0..LEN).find(|&at| page[at] != expected.as_slice()[at]);
+            assert_eq!(
+                differs, None,
+                "the first byte that differs; initrd {initrd_len}, {efi:x?}"
+            );
         }
-        let differs = (0..LEN).find(|&at| page[at] != expected.as_slice()[at]);
-        assert_eq!(
-            differs, None,
-            "the first byte that differs; initrd {initrd_len}"
-        );
     }
 }

@@ -51,6 +51,12 @@ fn compare(name: &str, file: &[u8]) {
         header.xloadflags & 2 != 0,
         "{name}: above_4g"
     );
+    // XLF_EFI_KEXEC of arch/x86/include/uapi/asm/bootparam.h.
+    assert_eq!(
+        image.efi,
+        header.xloadflags & 0x10 != 0 || file.starts_with(b"MZ"),
+        "{name}: efi"
+    );
 
     let ours = image.setup_header(file);
     assert_eq!(
@@ -74,7 +80,7 @@ fn compare(name: &str, file: &[u8]) {
     );
 }
 
-/// The kernels in the cache. `MINT_KERNELS` lists those that must be there; without it, one must.
+/// The 64-bit kernels in the cache. `MINT_KERNELS` lists those that must be there; without it, one must.
 fn kernels() -> Vec<(String, PathBuf)> {
     let cache = std::env::var("MINT_CACHE").expect("MINT_CACHE is not set: run by scripts/in-root");
     let directory = PathBuf::from(cache).join("kernels");
@@ -87,7 +93,7 @@ fn kernels() -> Vec<(String, PathBuf)> {
             let name = entry.file_name().into_string().unwrap();
             (name, entry.path().join("vmlinuz"))
         })
-        .filter(|(_, path)| path.is_file())
+        .filter(|(name, path)| name.ends_with("-amd64") && path.is_file())
         .collect();
     for wanted in std::env::var("MINT_KERNELS")
         .unwrap_or_default()
@@ -110,8 +116,9 @@ fn debian_kernels_are_read_as_linux_loader_reads_them() {
     for (name, path) in kernels() {
         let file = fs::read(path).unwrap();
         compare(&name, &file);
-        // Debian's amd64 kernels can be loaded anywhere.
-        assert!(parse(&file).unwrap().above_4g, "{name}");
+        // Debian's amd64 kernels can be loaded anywhere, and know EFI.
+        let image = parse(&file).unwrap();
+        assert!(image.above_4g && image.efi, "{name}");
     }
 }
 
@@ -268,6 +275,17 @@ fn boundary_values() {
     assert_eq!(parsed(0x258, &[0xff; 8]).pref_address, u64::MAX);
     assert_eq!(parsed(0x22c, &[0xff; 4]).initrd_addr_max, 0xffff_ffff);
     assert!(!parsed(0x236, &[1]).above_4g);
+    // XLF_EFI_HANDOVER_32 and _64 are of another protocol, and XLF_5LEVEL of none.
+    for (offset, bytes, efi) in [
+        (0x236, &[0x01][..], false),
+        (0x236, &[0x11], true),
+        (0x236, &[0x6f, 0xff], false),
+        (0, b"MZ", true),
+        (0, b"ZM", false),
+        (1, b"MZ", false),
+    ] {
+        assert_eq!(parsed(offset, bytes).efi, efi, "{bytes:x?} at {offset:#x}");
+    }
     // Four setup sectors, whether 4 or 0 says so.
     for sectors in [0, 4] {
         let mut file = with(0x1f1, &[sectors]);

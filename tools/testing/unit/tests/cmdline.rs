@@ -2,22 +2,53 @@
 
 //! The command line of a successor.
 
-use mint_unit::firmware::cmdline::{write, Error, Facts};
+use mint_unit::firmware::cmdline::{write, Error, Facts, Written};
 
 const COM2: Option<u16> = Some(0x2f8);
 const FIRST: &str =
     "no_ipi_broadcast=1 tsc_early_khz=2100000 tsc=reliable pci=off kvm.enable_virt_at_load=0";
 
+/// What is added for a kernel that knows EFI, before what has to do with panics.
+const EFI: &str = "8250.nr_uarts=0 reboot=efi,panic_warm efi=runtime";
+
+/// The line, and whether a panic is followed by a restart.
+fn written<'a>(given: &'a str, facts: &Facts) -> Result<(String, bool), Error<'a>> {
+    let mut out = [0xa5; 2048];
+    let Written {
+        len,
+        restarts_on_panic,
+    } = write(given, facts, 2047, &mut out)?;
+    assert_eq!(out[len], 0);
+    assert!(out[len + 1..].iter().all(|&byte| byte == 0xa5));
+    let line = String::from_utf8(out[..len].to_vec()).unwrap();
+    Ok((line, restarts_on_panic))
+}
+
+/// The line of a kernel that knows no EFI.
 fn line(given: &str, console: Option<u16>) -> Result<String, Error<'_>> {
     let facts = Facts {
         tsc_khz: 2_100_000,
         console,
+        efi: false,
     };
-    let mut out = [0xa5; 2048];
-    let len = write(given, &facts, 2047, &mut out)?;
-    assert_eq!(out[len], 0);
-    assert!(out[len + 1..].iter().all(|&byte| byte == 0xa5));
-    Ok(String::from_utf8(out[..len].to_vec()).unwrap())
+    written(given, &facts).map(|(line, restarts_on_panic)| {
+        assert!(!restarts_on_panic, "it would reset the whole machine");
+        line
+    })
+}
+
+/// What follows [`FIRST`] in the line of a kernel that knows EFI; whether it is restarted when it
+/// panics.
+fn with_efi(given: &str) -> Result<(String, bool), Error<'_>> {
+    let facts = Facts {
+        tsc_khz: 2_100_000,
+        console: None,
+        efi: true,
+    };
+    written(given, &facts).map(|(line, restarts_on_panic)| {
+        let rest = line.strip_prefix(FIRST).unwrap().trim_start();
+        (rest.to_string(), restarts_on_panic)
+    })
 }
 
 #[test]
@@ -144,6 +175,10 @@ fn conflicts() {
         ("nolapic", "nolapic"),
         ("disableapic", "disableapic"),
         ("apic=bigsmp", "apic=bigsmp"),
+        ("noefi", "noefi"),
+        ("efi=noruntime", "efi=noruntime"),
+        ("efi=debug,noruntime", "efi=debug,noruntime"),
+        ("efi=debug efi=\"noruntime\"", "efi=\"noruntime\""),
         ("hpet=force", "hpet=force"),
         ("earlyprintk=serial", "earlyprintk=serial"),
         ("earlyprintk", "earlyprintk"),
@@ -194,24 +229,128 @@ fn conflicts() {
     }
 }
 
+/// What a kernel that knows EFI is told of resets and panics, and what becomes of what the person
+/// wants to happen then.
+#[test]
+fn panics_and_resets() {
+    for (given, told, restarts) in [
+        // Without a word it asks at once, and Mint keeps it as it is.
+        ("", "sysctl.kernel.panic=-1", false),
+        ("quiet", "sysctl.kernel.panic=-1 quiet", false),
+        // To stay as it is, it must not ask.
+        ("panic=0", "", false),
+        ("quiet panic=0", "quiet", false),
+        ("panic=5", "sysctl.kernel.panic=5", true),
+        ("panic=-1", "sysctl.kernel.panic=-1", true),
+        ("quiet panic=5 ro", "sysctl.kernel.panic=5 quiet ro", true),
+        ("sysctl.kernel.panic=7", "sysctl.kernel.panic=7", true),
+        ("panic=\"5\" ro", "sysctl.kernel.panic=5 ro", true),
+        ("ro \"panic=5\"", "sysctl.kernel.panic=5 ro", true),
+        // The last one counts, and none is left.
+        ("panic=5 ro panic=0", "ro", false),
+        ("panic=0 ro panic=5", "sysctl.kernel.panic=5 ro", true),
+        (
+            "a sysctl.kernel.panic=7 b panic=5  c",
+            "sysctl.kernel.panic=5 a b c",
+            true,
+        ),
+        // Whatever is a space to the kernel.
+        ("a\tpanic=5\nb", "sysctl.kernel.panic=5 a\t \nb", true),
+        (
+            "a\u{a0}panic=5\u{a0}b",
+            "sysctl.kernel.panic=5 a\u{a0} \u{a0}b",
+            true,
+        ),
+        // What is init's, or part of another, stays where it is.
+        ("-- panic=5", "sysctl.kernel.panic=-1 -- panic=5", false),
+        (
+            "panic=5 -- panic=0",
+            "sysctl.kernel.panic=5 -- panic=0",
+            true,
+        ),
+        (
+            "foo=\"a panic=5 b\" panic_on_oops=1 bpanic=5",
+            "sysctl.kernel.panic=-1 foo=\"a panic=5 b\" panic_on_oops=1 bpanic=5",
+            false,
+        ),
+        (
+            "efi=debug efi=runtime -- efi=noruntime noefi",
+            "sysctl.kernel.panic=-1 efi=debug efi=runtime -- efi=noruntime noefi",
+            false,
+        ),
+    ] {
+        let expected = format!("{EFI} {told}").trim_end().to_string();
+        assert_eq!(with_efi(given), Ok((expected, restarts)), "{given:?}");
+    }
+    // As they gave it.
+    let given = "reboot=efi,panic_warm";
+    let told = "8250.nr_uarts=0 efi=runtime sysctl.kernel.panic=-1 reboot=efi,panic_warm";
+    assert_eq!(with_efi(given), Ok((told.to_string(), false)));
+}
+
+#[test]
+fn panics_and_resets_that_can_not_be() {
+    for (given, conflict) in [
+        ("reboot=pci", "reboot=pci"),
+        ("reboot=efi", "reboot=efi"),
+        ("reboot=efi,panic_warm,force", "reboot=efi,panic_warm,force"),
+        ("reboot=efi,panic_warm reboot=warm", "reboot=warm"),
+        ("panic", "panic"),
+        ("panic=", "panic="),
+        ("panic=soon", "panic=soon"),
+        ("panic=5s", "panic=5s"),
+        ("panic=2147483648", "panic=2147483648"),
+        ("panic=5 sysctl.kernel.panic", "sysctl.kernel.panic"),
+        // Not closed, so that it takes all that follows.
+        ("panic=\"5 quiet", "panic=\"5 quiet"),
+    ] {
+        let result = with_efi(given);
+        let Err(Error::Conflict { given: told, why }) = result else {
+            panic!("{given:?}: {result:?}");
+        };
+        assert_eq!(told, conflict);
+        assert!(!why.is_empty());
+    }
+}
+
+/// The kernel would do as it does without Mint, and reset the whole machine.
+#[test]
+fn no_restart_without_efi() {
+    for given in ["panic=5", "panic=-1", "quiet sysctl.kernel.panic=1"] {
+        let result = line(given, None);
+        let Err(Error::Conflict { given: told, .. }) = result else {
+            panic!("{given:?}: {result:?}");
+        };
+        assert!(given.ends_with(told));
+    }
+    let told = line("quiet", None).unwrap();
+    for name in ["reboot", "efi", "panic"] {
+        assert!(!told.contains(name), "{told}");
+    }
+}
+
 #[test]
 fn the_length_is_limited_by_the_kernel_and_by_the_room() {
     let facts = Facts {
         tsc_khz: 1,
         console: COM2,
+        efi: true,
     };
-    let given = "quiet pci=off -- foo";
+    let given = "quiet panic=-5 pci=off -- foo";
     let whole = "no_ipi_broadcast=1 tsc_early_khz=1 tsc=reliable kvm.enable_virt_at_load=0 \
-                 8250.nr_uarts=1 \
-                 console=uart8250,io,0x2f8,115200 quiet pci=off -- foo";
+                 8250.nr_uarts=1 console=uart8250,io,0x2f8,115200 reboot=efi,panic_warm \
+                 efi=runtime sysctl.kernel.panic=-5 quiet pci=off -- foo";
     for max in 0..whole.len() + 3 {
-        let mut out = [0xa5; 256];
+        let mut out = [0xa5; 300];
         // By what the kernel takes, or by the room with that for the zero: whichever is less.
-        for (limit, room) in [(max, 256), (max, max + 1), (1000, max + 1)] {
+        for (limit, room) in [(max, 300), (max, max + 1), (1000, max + 1)] {
             let expected = if max < whole.len() {
                 Err(Error::TooLong(max))
             } else {
-                Ok(whole.len())
+                Ok(Written {
+                    len: whole.len(),
+                    restarts_on_panic: true,
+                })
             };
             assert_eq!(
                 write(given, &facts, limit, &mut out[..room]),

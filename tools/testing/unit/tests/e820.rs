@@ -67,6 +67,9 @@ fn a_successor_is_told_of_its_own_memory_and_nothing_else() {
             layout.boot_params,
             layout.command_line,
             layout.mailbox,
+            layout.efi.code,
+            layout.efi.tables,
+            layout.efi.memory_map,
             layout.acpi,
             layout.page_tables,
         ] {

@@ -48,6 +48,9 @@ fn check(layout: &Layout, range: Range, image: &BzImage, initrd_len: u64) {
         layout.boot_params,
         layout.command_line,
         layout.mailbox,
+        layout.efi.code,
+        layout.efi.tables,
+        layout.efi.memory_map,
         layout.acpi,
         layout.page_tables,
     ];
@@ -65,7 +68,14 @@ fn check(layout: &Layout, range: Range, image: &BzImage, initrd_len: u64) {
             );
         }
     }
-    for page in [layout.boot_params, layout.command_line, layout.mailbox] {
+    for page in [
+        layout.boot_params,
+        layout.command_line,
+        layout.mailbox,
+        layout.efi.code,
+        layout.efi.tables,
+        layout.efi.memory_map,
+    ] {
         assert_eq!(page.len(), PAGE);
     }
     assert_eq!(layout.page_tables.len() % PAGE, 0);

@@ -1,76 +1,108 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The states of an OS: each with each action.
+//! The states of an OS: each with each action, and what follows from each event.
 
-use mint_unit::state::{Action, State};
+use mint_unit::state::{Action, Event, State};
 
-const ACTIONS: [Action; 5] = [
+const ACTIONS: [Action; 6] = [
     Action::Configure,
     Action::Load,
     Action::Start,
+    Action::Restart,
     Action::Stop,
     Action::Remove,
 ];
 
+const STATES: [State; 7] = [
+    State::Offline,
+    State::Loaded,
+    State::Running,
+    State::Halted,
+    State::Crashed,
+    State::Restarting,
+    State::Stuck,
+];
+
+const LOAD_FIRST: &str = "write 1 to 'load' first";
+const STOP_FIRST: &str = "write 1 to 'stop' first";
+const RESTART: &str = "write 1 to 'restart', or to 'stop' first";
+const RUNS: &str = "it runs already";
+const STUCK: &str = "one of its CPUs does not answer; write 1 to 'stop' to try again";
+
+/// By [`STATES`] and [`ACTIONS`]; an empty text: allowed.
+const REFUSALS: [[&str; 6]; 7] = [
+    ["", "", LOAD_FIRST, LOAD_FIRST, "it holds nothing", ""],
+    [STOP_FIRST, "it is loaded already", "", "", "", ""],
+    [STOP_FIRST, RUNS, RUNS, "", "", STOP_FIRST],
+    [STOP_FIRST, STOP_FIRST, RESTART, "", "", STOP_FIRST],
+    [STOP_FIRST, STOP_FIRST, RESTART, "", "", STOP_FIRST],
+    [STOP_FIRST, STOP_FIRST, RESTART, "", "", STOP_FIRST],
+    [STUCK, STUCK, STUCK, "", "", STUCK],
+];
+
 #[test]
 fn every_action_in_every_state() {
-    // An empty text: allowed.
-    let table = [
-        (
-            State::Offline,
-            [
-                "",
-                "",
-                "can't be started while offline: write 1 to 'load' first",
-                "can't be stopped while offline: it holds nothing",
-                "",
-            ],
-        ),
-        (
-            State::Loaded,
-            [
-                "can't be configured while loaded: write 1 to 'stop' first",
-                "can't be loaded while loaded: it is loaded already",
-                "",
-                "",
-                "",
-            ],
-        ),
-        (
-            State::Running,
-            [
-                "can't be configured while running: write 1 to 'stop' first",
-                "can't be loaded while running: it runs already",
-                "can't be started while running: it runs already",
-                "",
-                "can't be removed while running: write 1 to 'stop' first",
-            ],
-        ),
-        (
-            State::Stuck,
-            [
-                "can't be configured while stuck: one of its CPUs does not answer; write 1 to 'stop' to try again",
-                "can't be loaded while stuck: one of its CPUs does not answer; write 1 to 'stop' to try again",
-                "can't be started while stuck: one of its CPUs does not answer; write 1 to 'stop' to try again",
-                "",
-                "can't be removed while stuck: one of its CPUs does not answer; write 1 to 'stop' to try again",
-            ],
-        ),
-    ];
-    for (state, refusals) in table {
+    for (state, refusals) in STATES.into_iter().zip(REFUSALS) {
         for (action, refusal) in ACTIONS.into_iter().zip(refusals) {
-            let text = match state.allows(action) {
-                Ok(()) => String::new(),
-                Err(refusal) => refusal.to_string(),
+            let word = match action {
+                Action::Configure => "configured",
+                Action::Load => "loaded",
+                Action::Start => "started",
+                Action::Restart => "restarted",
+                Action::Stop => "stopped",
+                Action::Remove => "removed",
             };
-            assert_eq!(text, refusal, "{action:?} while {state:?}");
+            let expected = match refusal {
+                "" => Ok(()),
+                why => Err(format!("can't be {word} while {}: {why}", state.name())),
+            };
+            let result = state.allows(action).map_err(|refusal| refusal.to_string());
+            assert_eq!(result, expected, "{action:?} while {state:?}");
         }
     }
 }
 
 #[test]
 fn names() {
-    let states = [State::Offline, State::Loaded, State::Running, State::Stuck];
-    let names = states.map(State::name);
-    assert_eq!(names, ["offline", "loaded", "running", "stuck"]);
+    assert_eq!(
+        STATES.map(State::name),
+        [
+            "offline",
+            "loaded",
+            "running",
+            "halted",
+            "crashed",
+            "restarting",
+            "stuck"
+        ]
+    );
+}
+
+#[test]
+fn what_follows_from_what_it_does() {
+    for (event, text, without_restart, with_restart) in [
+        (
+            Event::PoweredOff,
+            "it powered off",
+            State::Halted,
+            State::Halted,
+        ),
+        (Event::Halted, "it halted", State::Halted, State::Halted),
+        (
+            Event::Rebooted,
+            "it rebooted",
+            State::Restarting,
+            State::Restarting,
+        ),
+        (
+            Event::Panicked,
+            "it panicked",
+            State::Crashed,
+            State::Restarting,
+        ),
+    ] {
+        assert_eq!(event.leads_to(false), without_restart, "{event:?}");
+        assert_eq!(event.leads_to(true), with_restart, "{event:?}");
+        assert_eq!(event.to_string(), text);
+    }
 }
