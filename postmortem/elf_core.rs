@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A core file of an OS's memory, in the format of /proc/vmcore.
+//!
+//! Reference: System V ABI, "Object Files"; `crash_prepare_elf64_headers()` (kernel/crash_core.c).
+//! What is in it: an ELF header, a program header for the VMCOREINFO note and one for each range of
+//! memory, the note as the kernel wrote it, and the memory.
+
+use super::{vmcoreinfo::Architecture, PhysicalMemory, PAGE};
+use crate::memmap::Range;
+use core::fmt;
+
+const HEADER_LEN: u64 = 64;
+const PROGRAM_HEADER_LEN: u64 = 56;
+
+// "ELF Header".
+const CLASS_64: u8 = 2;
+const DATA_LITTLE_ENDIAN: u8 = 1;
+const VERSION_CURRENT: u8 = 1;
+const TYPE_CORE: u16 = 4;
+const MACHINE_386: u16 = 3;
+const MACHINE_X86_64: u16 = 62;
+// "Program Header".
+const SEGMENT_LOAD: u32 = 1;
+const SEGMENT_NOTE: u32 = 4;
+const READ_WRITE_EXECUTE: u32 = 7;
+/// `PN_XNUM`: from here on, the number of program headers does not fit the ELF header.
+const PROGRAM_HEADERS_END: usize = 0xffff;
+
+/// Why there is no core file, or no such part of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// More ranges than an ELF header can tell of.
+    TooManyRanges(usize),
+    /// The file would be larger than any.
+    TooLarge,
+    /// There is no memory of the OS at this physical address.
+    Outside(u64),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Error::TooManyRanges(count) => {
+                write!(f, "{count} ranges of memory are too many for a core file")
+            }
+            Error::TooLarge => f.write_str("too much memory for a core file"),
+            Error::Outside(address) => {
+                write!(f, "physical address {address:#x} is not the OS's memory")
+            }
+        }
+    }
+}
+
+/// A core file.
+///
+/// # Invariants
+///
+/// The end of the file fits a `u64`, and `ranges` are fewer than [`PROGRAM_HEADERS_END`].
+#[derive(Clone, Copy, Debug)]
+pub struct ElfCore<'a> {
+    machine: u16,
+    note: &'a [u8],
+    ranges: &'a [Range],
+    page_offset: Option<u64>,
+    len: u64,
+}
+
+impl<'a> ElfCore<'a> {
+    /// The core file of an OS whose memory is `ranges` and whose VMCOREINFO note is `note`.
+    ///
+    /// It is of the class ELFCLASS64 for i386 as well: with PAE there may be memory above 4 GiB,
+    /// and crash and makedumpfile read both classes. `page_offset` is the virtual address at which
+    /// all memory is mapped.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooManyRanges`] or [`Error::TooLarge`].
+    pub fn new(
+        architecture: Architecture,
+        note: &'a [u8],
+        ranges: &'a [Range],
+        page_offset: Option<u64>,
+    ) -> Result<Self, Error> {
+        if ranges.len() >= PROGRAM_HEADERS_END - 1 {
+            return Err(Error::TooManyRanges(ranges.len()));
+        }
+        let mut core = ElfCore {
+            machine: match architecture {
+                Architecture::X86_64 => MACHINE_X86_64,
+                Architecture::I386 { .. } => MACHINE_386,
+            },
+            note,
+            ranges,
+            page_offset,
+            len: 0,
+        };
+        // INVARIANT: Checked here and above; where the memory starts is a small number.
+        core.len = ranges
+            .iter()
+            .try_fold(core.memory_at(), |at, range| {
+                at.checked_add(segment_len(range)?)
+            })
+            .ok_or(Error::TooLarge)?;
+        Ok(core)
+    }
+
+    /// The file's length in bytes.
+    // A file has a header at least.
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Copies what the file has from `offset` on to `out`; returns how many bytes that were, which
+    /// are less than there is room for only at the end of the file.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Outside`] if the OS has no such memory any more.
+    pub fn read(
+        &self,
+        mem: &mut dyn PhysicalMemory,
+        offset: u64,
+        out: &mut [u8],
+    ) -> Result<usize, Error> {
+        let len = self.len.saturating_sub(offset).min(out.len() as u64) as usize;
+        let mut window = Window {
+            offset,
+            bytes: &mut out[..len],
+        };
+        // What lies between the parts.
+        window.bytes.fill(0);
+        window.put(0, &self.header());
+        window.put(HEADER_LEN, &self.note_header());
+        window.put(self.note_at(), self.note);
+
+        let mut header_at = HEADER_LEN + PROGRAM_HEADER_LEN;
+        let mut segment_at = self.memory_at();
+        for range in self.ranges {
+            window.put(header_at, &self.load_header(range, segment_at));
+            let start = segment_at + range.start() % PAGE;
+            if let Some((skipped, part)) = window.part(start, range.len()) {
+                let address = range.start() + skipped;
+                mem.read(address, part).ok_or(Error::Outside(address))?;
+            }
+            header_at += PROGRAM_HEADER_LEN;
+            segment_at = segment_at.saturating_add(segment_len(range).unwrap_or(0));
+        }
+        Ok(len)
+    }
+
+    /// Where the note lies in the file: behind all headers, at a multiple of 4.
+    fn note_at(&self) -> u64 {
+        HEADER_LEN + PROGRAM_HEADER_LEN * (1 + self.ranges.len() as u64)
+    }
+
+    /// Where the first range lies in the file.
+    fn memory_at(&self) -> u64 {
+        (self.note_at() + self.note.len() as u64).next_multiple_of(PAGE)
+    }
+
+    fn header(&self) -> [u8; HEADER_LEN as usize] {
+        let mut header = [0; HEADER_LEN as usize];
+        header[0..4].copy_from_slice(b"\x7fELF");
+        header[4..7].copy_from_slice(&[CLASS_64, DATA_LITTLE_ENDIAN, VERSION_CURRENT]);
+        header[16..18].copy_from_slice(&TYPE_CORE.to_le_bytes());
+        header[18..20].copy_from_slice(&self.machine.to_le_bytes());
+        header[20..24].copy_from_slice(&u32::from(VERSION_CURRENT).to_le_bytes());
+        // e_phoff, e_ehsize, e_phentsize, e_phnum; there are no sections.
+        header[32..40].copy_from_slice(&HEADER_LEN.to_le_bytes());
+        header[52..54].copy_from_slice(&(HEADER_LEN as u16).to_le_bytes());
+        header[54..56].copy_from_slice(&(PROGRAM_HEADER_LEN as u16).to_le_bytes());
+        header[56..58].copy_from_slice(&(1 + self.ranges.len() as u16).to_le_bytes());
+        header
+    }
+
+    fn note_header(&self) -> [u8; PROGRAM_HEADER_LEN as usize] {
+        let len = self.note.len() as u64;
+        program_header(SEGMENT_NOTE, 0, [self.note_at(), 0, 0, len, len, 4])
+    }
+
+    fn load_header(&self, range: &Range, segment_at: u64) -> [u8; PROGRAM_HEADER_LEN as usize] {
+        let start = range.start();
+        let virtual_start = self.page_offset.map_or(0, |base| base.wrapping_add(start));
+        program_header(
+            SEGMENT_LOAD,
+            READ_WRITE_EXECUTE,
+            [
+                segment_at + start % PAGE,
+                virtual_start,
+                start,
+                range.len(),
+                range.len(),
+                PAGE,
+            ],
+        )
+    }
+}
+
+/// `p_type`, `p_flags`, and `p_offset`, `p_vaddr`, `p_paddr`, `p_filesz`, `p_memsz`, `p_align`.
+fn program_header(kind: u32, flags: u32, rest: [u64; 6]) -> [u8; PROGRAM_HEADER_LEN as usize] {
+    let mut header = [0; PROGRAM_HEADER_LEN as usize];
+    header[0..4].copy_from_slice(&kind.to_le_bytes());
+    header[4..8].copy_from_slice(&flags.to_le_bytes());
+    for (to, from) in header[8..].chunks_exact_mut(8).zip(rest) {
+        to.copy_from_slice(&from.to_le_bytes());
+    }
+    header
+}
+
+/// The room that `range` takes in the file, in which a byte has the same place in its page as it
+/// has in memory, as `p_align` demands.
+fn segment_len(range: &Range) -> Option<u64> {
+    (range.start() % PAGE)
+        .checked_add(range.len())?
+        .checked_next_multiple_of(PAGE)
+}
+
+/// A part of the file that is asked for.
+struct Window<'a> {
+    offset: u64,
+    bytes: &'a mut [u8],
+}
+
+impl Window<'_> {
+    /// The bytes that the window shares with the part of the file of `len` bytes from `at` on, and
+    /// how many bytes of that part come before.
+    fn part(&mut self, at: u64, len: u64) -> Option<(u64, &mut [u8])> {
+        let window_end = self.offset.saturating_add(self.bytes.len() as u64);
+        let start = at.max(self.offset);
+        let end = at.saturating_add(len).min(window_end);
+        if start >= end {
+            return None;
+        }
+        let from = (start - self.offset) as usize;
+        let to = (end - self.offset) as usize;
+        Some((start - at, &mut self.bytes[from..to]))
+    }
+
+    fn put(&mut self, at: u64, what: &[u8]) {
+        if let Some((skipped, part)) = self.part(at, what.len() as u64) {
+            let skipped = skipped as usize;
+            part.copy_from_slice(&what[skipped..skipped + part.len()]);
+        }
+    }
+}
