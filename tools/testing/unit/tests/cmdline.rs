@@ -6,7 +6,8 @@ use mint_unit::firmware::cmdline::{write, Error, Facts, Written};
 
 const COM2: Option<u16> = Some(0x2f8);
 const FIRST: &str =
-    "no_ipi_broadcast=1 tsc_early_khz=2100000 tsc=reliable pci=off kvm.enable_virt_at_load=0";
+    "no_ipi_broadcast=1 tsc_early_khz=2100000 tsc=reliable pci=off kvm.enable_virt_at_load=0 \
+     panic=0";
 
 /// What is added for a kernel that knows EFI, before what has to do with panics.
 const EFI: &str = "8250.nr_uarts=0 reboot=efi,panic_warm efi=runtime";
@@ -120,28 +121,28 @@ fn what_they_give_is_not_added_again() {
     for (given, kept) in [
         (
             "no_ipi_broadcast=1",
-            "tsc_early_khz=2100000 tsc=reliable pci=off kvm.enable_virt_at_load=0 8250.nr_uarts=0",
+            "tsc_early_khz=2100000 tsc=reliable pci=off kvm.enable_virt_at_load=0 panic=0 8250.nr_uarts=0",
         ),
         (
             "no-ipi-broadcast=1",
-            "tsc_early_khz=2100000 tsc=reliable pci=off kvm.enable_virt_at_load=0 8250.nr_uarts=0",
+            "tsc_early_khz=2100000 tsc=reliable pci=off kvm.enable_virt_at_load=0 panic=0 8250.nr_uarts=0",
         ),
         (
             "tsc_early_khz=2100000",
-            "no_ipi_broadcast=1 tsc=reliable pci=off kvm.enable_virt_at_load=0 8250.nr_uarts=0",
+            "no_ipi_broadcast=1 tsc=reliable pci=off kvm.enable_virt_at_load=0 panic=0 8250.nr_uarts=0",
         ),
         (
             "tsc=\"reliable\"",
-            "no_ipi_broadcast=1 tsc_early_khz=2100000 pci=off kvm.enable_virt_at_load=0 8250.nr_uarts=0",
+            "no_ipi_broadcast=1 tsc_early_khz=2100000 pci=off kvm.enable_virt_at_load=0 panic=0 8250.nr_uarts=0",
         ),
         (
             "pci=off quiet pci=off",
-            "no_ipi_broadcast=1 tsc_early_khz=2100000 tsc=reliable kvm.enable_virt_at_load=0 8250.nr_uarts=0",
+            "no_ipi_broadcast=1 tsc_early_khz=2100000 tsc=reliable kvm.enable_virt_at_load=0 panic=0 8250.nr_uarts=0",
         ),
         ("8250.nr_uarts=0", FIRST),
         (
             "quiet 8250.nr_uarts=0 pci=off tsc=reliable tsc_early_khz=2100000 no_ipi_broadcast=1",
-            "kvm.enable_virt_at_load=0",
+            "kvm.enable_virt_at_load=0 panic=0",
         ),
     ] {
         let expected = format!("{kept} {given}");
@@ -244,6 +245,8 @@ fn panics_and_resets() {
         ("panic=-1", "sysctl.kernel.panic=-1", true),
         ("quiet panic=5 ro", "sysctl.kernel.panic=5 quiet ro", true),
         ("sysctl.kernel.panic=7", "sysctl.kernel.panic=7", true),
+        ("sysctl/kernel/panic=7", "sysctl.kernel.panic=7", true),
+        ("sysctl.kernel//panic=7", "sysctl.kernel.panic=7", true),
         ("panic=\"5\" ro", "sysctl.kernel.panic=5 ro", true),
         ("ro \"panic=5\"", "sysctl.kernel.panic=5 ro", true),
         // The last one counts, and none is left.
@@ -316,7 +319,12 @@ fn panics_and_resets_that_can_not_be() {
 /// The kernel would do as it does without Mint, and reset the whole machine.
 #[test]
 fn no_restart_without_efi() {
-    for given in ["panic=5", "panic=-1", "quiet sysctl.kernel.panic=1"] {
+    for given in [
+        "panic=5",
+        "panic=-1",
+        "quiet sysctl.kernel.panic=1",
+        "sysctl/kernel/panic=1",
+    ] {
         let result = line(given, None);
         let Err(Error::Conflict { given: told, .. }) = result else {
             panic!("{given:?}: {result:?}");
@@ -324,7 +332,7 @@ fn no_restart_without_efi() {
         assert!(given.ends_with(told));
     }
     let told = line("quiet", None).unwrap();
-    for name in ["reboot", "efi", "panic"] {
+    for name in ["reboot", "efi", "sysctl"] {
         assert!(!told.contains(name), "{told}");
     }
 }
@@ -338,8 +346,8 @@ fn the_length_is_limited_by_the_kernel_and_by_the_room() {
     };
     let given = "quiet panic=-5 pci=off -- foo";
     let whole = "no_ipi_broadcast=1 tsc_early_khz=1 tsc=reliable kvm.enable_virt_at_load=0 \
-                 8250.nr_uarts=1 console=uart8250,io,0x2f8,115200 reboot=efi,panic_warm \
-                 efi=runtime sysctl.kernel.panic=-5 quiet pci=off -- foo";
+                 panic=0 8250.nr_uarts=1 console=uart8250,io,0x2f8,115200 \
+                 reboot=efi,panic_warm efi=runtime sysctl.kernel.panic=-5 quiet pci=off -- foo";
     for max in 0..whole.len() + 3 {
         let mut out = [0xa5; 300];
         // By what the kernel takes, or by the room with that for the zero: whichever is less.
