@@ -237,7 +237,9 @@ impl Inspector {
                         result = Err(EFBIG);
                     }
                     if result.is_ok() {
-                        result = snapshot.extend_from_slice(text, GFP_KERNEL).map_err(Error::from);
+                        result = snapshot
+                            .extend_from_slice(text, GFP_KERNEL)
+                            .map_err(Error::from);
                     }
                 })
                 .map_err(|error| {

@@ -294,15 +294,7 @@ impl<T: Directory> Node<T> {
         data: impl PinInit<C>,
     ) -> Result<Pin<KBox<Node<C>>>> {
         // SAFETY: The caller's promise.
-        unsafe {
-            Node::new(
-                name,
-                self.kobject(),
-                self.kset.get(),
-                Some(announcer),
-                data,
-            )
-        }
+        unsafe { Node::new(name, self.kobject(), self.kset.get(), Some(announcer), data) }
     }
 
     /// # Safety

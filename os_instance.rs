@@ -30,7 +30,10 @@ use crate::{
     watch::Watch, //
 };
 use kernel::{
-    bindings, impl_has_delayed_work, new_delayed_work, new_mutex,
+    bindings,
+    impl_has_delayed_work,
+    new_delayed_work,
+    new_mutex,
     prelude::*,
     str::CString,
     sync::{Arc, Mutex},
@@ -357,10 +360,7 @@ impl Os {
     pub(crate) fn read_log(&self, offset: u64, out: &mut [u8]) -> Result<usize> {
         let mut inner = self.inner.lock();
         let running = inner.running.as_mut().ok_or(ENODATA)?;
-        running
-            .watch
-            .inspector
-            .read_log(&self.name, offset, out)
+        running.watch.inspector.read_log(&self.name, offset, out)
     }
 
     /// Copies the core file of its memory, from `offset` on, to `out`; returns how many bytes.
@@ -425,9 +425,8 @@ impl Os {
     fn stop_watching(self: &Arc<Self>) {
         let watcher = &raw const self.watcher;
         // SAFETY: The work is part of the OS, and initialised. Nobody holds the lock that it takes.
-        let queued = unsafe {
-            bindings::cancel_delayed_work_sync(DelayedWork::raw_as_work(watcher).cast())
-        };
+        let queued =
+            unsafe { bindings::cancel_delayed_work_sync(DelayedWork::raw_as_work(watcher).cast()) };
         if queued {
             // SAFETY: It is the reference that the queue held, which does not run it any more.
             drop(unsafe { Arc::from_raw(Arc::as_ptr(self)) });
@@ -510,8 +509,14 @@ impl Os {
             return Err(EINVAL);
         };
         // SAFETY: The memory is this OS's, and its CPUs are parked.
-        let result = unsafe { running.watch.inspector.forget().and_then(|()| loaded.copy()) }
-            .and_then(|()| self.boot(inner));
+        let result = unsafe {
+            running
+                .watch
+                .inspector
+                .forget()
+                .and_then(|()| loaded.copy())
+        }
+        .and_then(|()| self.boot(inner));
         if let Err(error) = result {
             pr_err!(
                 "{}: it can't be restarted (error {})\n",

@@ -137,7 +137,10 @@ impl Drop for Mapping {
 /// # Safety
 ///
 /// As for [`Mapping::new`], until this returns.
-pub(crate) unsafe fn for_each_window(range: Range, mut visit: impl FnMut(u64, &mut [u8])) -> Result {
+pub(crate) unsafe fn for_each_window(
+    range: Range,
+    mut visit: impl FnMut(u64, &mut [u8]),
+) -> Result {
     let mut start = range.start();
     while let Some(window) = Range::from_to(start, range.end().min(start + WINDOW)) {
         // SAFETY: The caller's promise holds for each part.

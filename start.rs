@@ -9,6 +9,7 @@ use crate::{
     layout::{self, Layout},
     local_apic::LocalApic,
     log::Shown,
+    mailbox,
     memmap::Range,
     phys_memory::Mapping,
     wakeup::{Purpose, Stage, Trampoline, ANSWER_LIMIT, FIRST_LIMIT},
@@ -156,7 +157,7 @@ impl Cpus<'_> {
             cpus: self.cpus.iter().map(OwnedCpu::apic_id),
             decoy: acpi::decoy(cpu_offline::apic_id_exists),
             ioapic: layout.low.ioapic(),
-            sleep_register: layout.mailbox.start(),
+            sleep_register: layout.mailbox.start() + mailbox::SLEEP as u64,
             console: told.console,
         };
         let tables = area.get_mut(at(&layout.acpi)).ok_or(EINVAL)?;
@@ -170,7 +171,10 @@ impl Cpus<'_> {
         let (before, memory_map) = area
             .split_at_mut_checked(at(&efi.memory_map).start)
             .ok_or(EINVAL)?;
-        let tables = before.get_mut(at(&efi.tables)).ok_or(EINVAL)?;
+        let tables = before
+            .get_mut(at(&efi.tables))
+            .and_then(|page| page.try_into().ok())
+            .ok_or(EINVAL)?;
         let memory_map = memory_map.first_chunk_mut().ok_or(EINVAL)?;
         let efi = efi::write(tables, memory_map, layout, rsdp).ok_or(E2BIG)?;
 

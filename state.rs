@@ -16,7 +16,8 @@
 //!    +------ stop, from each of them
 //! ```
 //!
-//! From each state in which it has CPUs it becomes stuck when one of them can't be parked.
+//! It can be restarted by hand in each state but offline. From each state in which it has CPUs it
+//! becomes stuck when one of them can't be parked.
 
 use core::fmt;
 

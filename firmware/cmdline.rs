@@ -66,7 +66,10 @@ const REFUSED: &[(&str, &str)] = &[
     ("nolapic", "its CPUs need their local APICs"),
     ("disableapic", "its CPUs need their local APICs"),
     ("apic", "the APIC driver decides whom its IPIs reach"),
-    ("noefi", "without EFI a reboot in it resets the whole machine"),
+    (
+        "noefi",
+        "without EFI a reboot in it resets the whole machine",
+    ),
     ("hpet", "the HPET is the first OS's"),
     ("i8042.nopnp", "the keyboard controller is the first OS's"),
     ("kgdboc", "it would write to a port of the first OS"),
@@ -143,6 +146,8 @@ pub fn write<'a>(
         format_args!("0"),
         "its CPUs could not be stopped",
     )?;
+    // Whatever CONFIG_PANIC_TIMEOUT is; see PANIC.
+    line.push(format_args!("panic=0"))?;
     line.own(
         "8250.nr_uarts",
         format_args!("{}", u8::from(facts.console.is_some())),
@@ -186,7 +191,9 @@ pub fn write<'a>(
 }
 
 fn is_panic(param: &Param<'_>) -> bool {
-    param.is("panic") || param.is(PANIC)
+    // process_sysctl_arg() (fs/proc/proc_sysctl.c) takes both separators, and several in a row.
+    let sysctl = param.name.split(['.', '/']).filter(|part| !part.is_empty());
+    param.is("panic") || sysctl.eq(["sysctl", "kernel", "panic"])
 }
 
 /// What the person wants to happen when the kernel panics: nothing if 0, else a restart.

@@ -2,10 +2,10 @@
 
 //! The EFI firmware of a successor: tables that lead to `efi_runtime.S`.
 //!
-//! A kernel with hardware-reduced ACPI and EFI runtime services reboots, and powers off, by
-//! ResetSystem() (`efi_reboot_required()`, `efi_poweroff_required()` in
-//! `arch/x86/platform/efi/quirks.c`). Without, it would write to the keyboard controller, which
-//! resets the whole machine.
+//! A kernel with EFI runtime services that is told `reboot=efi` reboots by ResetSystem()
+//! (`native_machine_emergency_restart()` in `arch/x86/kernel/reboot.c`), and with hardware-reduced
+//! ACPI powers off by it as well (`efi_poweroff_required()` in `arch/x86/platform/efi/quirks.c`).
+//! Otherwise a reboot would come to the keyboard controller, which resets the whole machine.
 //!
 //! Reference: UEFI specification 2.10, chapters 4 "EFI System Table", 7.2 "Memory Allocation
 //! Services" and 8 "Services - Runtime Services". What Linux makes of it:
@@ -20,7 +20,7 @@ pub const DESCRIPTOR_LEN: usize = 40;
 pub const DESCRIPTOR_VERSION: u32 = 1;
 
 /// EFI_2_70_SYSTEM_TABLE_REVISION.
-const REVISION: u32 = 2 << 16 | 70;
+const REVISION: u32 = (2 << 16) | 70;
 const SYSTEM_TABLE_SIGNATURE: &[u8; 8] = b"IBI SYST";
 const RUNTIME_SERVICES_SIGNATURE: &[u8; 8] = b"RUNTSERV";
 /// Signature, revision, size, CRC and a reserved word.
@@ -53,13 +53,13 @@ const UNSUPPORTED: u64 = 0x00;
 const SUCCESS: u64 = 0x10;
 const RESET_SYSTEM: u64 = 0x20;
 
-// 7.2, EFI_MEMORY_TYPE.
+// 7.2.1, EFI_MEMORY_TYPE.
 const RUNTIME_SERVICES_CODE: u32 = 5;
 const RUNTIME_SERVICES_DATA: u32 = 6;
 const CONVENTIONAL_MEMORY: u32 = 7;
 const ACPI_RECLAIM_MEMORY: u32 = 9;
 
-// 7.2, attributes.
+// 7.2.3, attributes.
 const MEMORY_WB: u64 = 1 << 3;
 const MEMORY_RUNTIME: u64 = 1 << 63;
 
@@ -75,7 +75,7 @@ pub struct Info {
 /// Writes the tables into `tables` and the memory map into `memory_map`, which are to be the
 /// pages of the same names in `layout`; the RSDP is at `rsdp`. [`None`] if it does not fit.
 pub fn write(
-    tables: &mut [u8],
+    tables: &mut [u8; PAGE as usize],
     memory_map: &mut [u8; PAGE as usize],
     layout: &Layout,
     rsdp: u64,
@@ -106,7 +106,7 @@ pub fn write(
         page.put(entry + 16, &address.to_le_bytes())?;
     }
 
-    // 8: GetTime, SetTime, GetWakeupTime, SetWakeupTime, SetVirtualAddressMap, ConvertPointer,
+    // 4.5: GetTime, SetTime, GetWakeupTime, SetWakeupTime, SetVirtualAddressMap, ConvertPointer,
     // GetVariable, GetNextVariableName, SetVariable, GetNextHighMonotonicCount, ResetSystem,
     // UpdateCapsule, QueryCapsuleCapabilities, QueryVariableInfo.
     const COUNT: usize = (RUNTIME_SERVICES_LEN - HEADER_LEN) / 8;
@@ -186,7 +186,7 @@ fn crc32(bytes: &[u8]) -> u32 {
     const POLYNOMIAL: u32 = 0xedb8_8320;
     !bytes.iter().fold(!0, |crc, &byte| {
         (0..8).fold(crc ^ u32::from(byte), |crc, _| {
-            crc >> 1 ^ (POLYNOMIAL & (crc & 1).wrapping_neg())
+            (crc >> 1) ^ (POLYNOMIAL & (crc & 1).wrapping_neg())
         })
     })
 }

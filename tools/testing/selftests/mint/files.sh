@@ -35,8 +35,18 @@ check 'state is offline' is $os/state offline
 for file in cpus memory kernel initrd cmdline console command_line; do
 	check "$file is empty at first" is $os/$file ''
 done
-check 'state is read-only' refuses "Permission denied" '' $os/state offline
-check 'command_line is read-only' refuses "Permission denied" '' $os/command_line x
+check 'recovery is disabled at first' is $os/recovery disabled
+check 'restarts is 0 at first' is $os/restarts 0
+for file in state command_line restarts dmesg vmcore; do
+	check "$file is read-only" refuses "Permission denied" '' $os/$file x
+done
+# has_none FILE: there is nothing to read in it.
+has_none() {
+	said=$(cat "$os/$1" 2>&1) && return 1
+	case $said in *"$ENODATA"*) ;; *) echo "$said"; false ;; esac
+}
+check 'dmesg has nothing at first' has_none dmesg
+check 'vmcore has nothing at first' has_none vmcore
 
 # accepts FILE VALUE [SHOWN]
 accepts() {
@@ -85,11 +95,18 @@ for value in 0 0x 0x0 2f8 0x2f9 0x12f80 ttyS1 -1; do
 	check "console refuses '$value'" refuses "$EINVAL" 'console takes the I/O port' $os/console "$value"
 done
 
+check 'recovery takes enabled' accepts recovery enabled
+check 'recovery takes disabled' accepts recovery disabled
+for value in '' 1 Enabled recover; do
+	check "recovery refuses '$value'" refuses "$EINVAL" 'recovery takes' $os/recovery "$value"
+done
+
 # What is not possible in a state, or while something is missing.
-for file in load start stop; do
+for file in load start restart stop; do
 	check "$file refuses 2" refuses "$EINVAL" 'write 1' $os/$file 2
 done
 check 'start refuses an OS that is not loaded' refuses "$EBUSY" "write 1 to 'load' first" $os/start 1
+check 'restart refuses an OS that is not loaded' refuses "$EBUSY" "write 1 to 'load' first" $os/restart 1
 check 'stop refuses an OS that holds nothing' refuses "$EBUSY" 'holds nothing' $os/stop 1
 for file in cpus memory kernel; do
 	value=$(cat $os/$file)
@@ -118,7 +135,7 @@ put $os/initrd /boot/initrd
 
 # Command lines that would undo what keeps systems apart.
 for value in no_ipi_broadcast=0 memmap=1G acpi=off noapic apic=bigsmp tsc=unstable pci=conf1 \
-	tsc_early_khz=1 8250.nr_uarts=4 hpet=force kgdboc=ttyS0 bootconfig i8042.nopnp console=ttyS0 earlycon=uart8250,io,0x3f8; do
+	tsc_early_khz=1 8250.nr_uarts=4 reboot=k reboot=pci,force noefi efi=debug,noruntime panic=x hpet=force kgdboc=ttyS0 bootconfig i8042.nopnp console=ttyS0 earlycon=uart8250,io,0x3f8; do
 	check "load refuses cmdline '$value'" load_refuses "$EINVAL" "'$value' can't be used" cmdline "a $value"
 done
 check 'load refuses a cmdline that is too long with what is added' load_refuses "$EINVAL" 'longer than' \
@@ -140,7 +157,8 @@ check '/proc/iomem shows the OS' grep -q '40000000-47ffffff : os1' /proc/iomem
 check 'memory_free is less' is $MINT/memory_free $(((960 - 128) << 20))
 check 'low_memory_free is less' is $MINT/low_memory_free $((64 << 10))
 check 'command_line ends with what was given' grep -q ' quiet -- memmap=1G$' $os/command_line
-check 'command_line has what is added' grep -q '^no_ipi_broadcast=1 tsc_early_khz=[0-9]* tsc=reliable pci=off kvm.enable_virt_at_load=0 8250.nr_uarts=0 ' $os/command_line
+check 'command_line has what is added' grep -q '^no_ipi_broadcast=1 tsc_early_khz=[0-9]* tsc=reliable pci=off kvm.enable_virt_at_load=0 panic=0 8250.nr_uarts=0 reboot=efi,panic_warm efi=runtime sysctl.kernel.panic=-1 ' $os/command_line
+check 'a loaded OS has no log yet' has_none dmesg
 check 'load refuses a loaded OS' refuses "$EBUSY" 'loaded already' $os/load 1
 for file in cpus memory kernel initrd cmdline console; do
 	check "$file can't be changed now" refuses "$EBUSY" "write 1 to 'stop' first" $os/$file ''
@@ -182,6 +200,12 @@ mere_root() {
 	case $said in *"$EPERM"*) ;; *) echo "$said"; false ;; esac
 }
 check 'root without CAP_SYS_BOOT may not' mere_root
+# Nor may it read another system's memory.
+mere_root_reads() {
+	said=$(unshare -r cat $os/vmcore 2>&1) && return 1
+	case $said in *"$EPERM"*) ;; *) echo "$said"; false ;; esac
+}
+check 'root without CAP_SYS_BOOT may not read vmcore' mere_root_reads
 check 'others may not even read' test "$(stat -c %a $os/cpus)" = 600
 echo 1 >/proc/sys/kernel/kexec_load_disabled
 check 'load heeds kexec_load_disabled' refuses "$EPERM" 'kexec_load_disabled' $os/load 1
