@@ -18,7 +18,16 @@ use kernel::{
 
 kernel::sync::global_lock! {
     // SAFETY: Initialised by `Hotplug::register()`, before any CPU can be taken.
-    unsafe(uninit) static OWNERS: Mutex<KVec<Owner>> = KVec::new();
+    unsafe(uninit) static OWNERS: Mutex<Owners> = Owners {
+        list: KVec::new(),
+        asleep: false,
+    };
+}
+
+struct Owners {
+    list: KVec<Owner>,
+    /// The first OS is about to go to sleep, or sleeps: no CPU is given away.
+    asleep: bool,
 }
 
 struct Owner {
@@ -86,6 +95,7 @@ impl Drop for Hotplug {
 unsafe extern "C" fn prepare(cpu: c_uint) -> c_int {
     let owners = OWNERS.lock();
     match owners
+        .list
         .iter()
         .find(|owner| owner.cpu == cpu && owner.phase != Phase::Returning)
     {
@@ -130,10 +140,17 @@ impl OwnedCpu {
         {
             let mut owners = OWNERS.lock();
             // Again, since the lock was not held since the check.
-            if owners.iter().any(|owner| owner.cpu == id) {
+            if owners.list.iter().any(|owner| owner.cpu == id) {
                 return Err(EBUSY);
             }
-            owners.push(owner, GFP_KERNEL)?;
+            if owners.asleep {
+                pr_err!(
+                    "{}: the first OS is going to sleep: try again later\n",
+                    &**os
+                );
+                return Err(EBUSY);
+            }
+            owners.list.push(owner, GFP_KERNEL)?;
         }
         let apic_id = apic_id(cpu);
         // SAFETY: `cpu` is a possible CPU.
@@ -192,15 +209,39 @@ impl Drop for OwnedCpu {
 /// Calls `visit` with the APIC ID and the OS of each CPU that an OS may run; none of them goes
 /// back to the first OS meanwhile.
 pub(crate) fn for_each_held(mut visit: impl FnMut(u32, &CString)) {
-    for owner in OWNERS.lock().iter() {
+    for owner in OWNERS.lock().list.iter() {
         if let (Phase::Held, Some(cpu)) = (owner.phase, CpuId::from_u32(owner.cpu)) {
             visit(apic_id(cpu), &owner.os);
         }
     }
 }
 
+/// Lets no CPU be given away until [`wake_up`].
+///
+/// # Errors
+///
+/// `EBUSY` if an OS has one; the log says which.
+pub(crate) fn fall_asleep() -> Result {
+    let mut owners = OWNERS.lock();
+    if let Some(owner) = owners.list.first() {
+        pr_err!(
+            "no suspend or hibernation while '{}' has CPUs: write 1 to /sys/kernel/mint/{}/stop first\n",
+            &*owner.os,
+            &*owner.os
+        );
+        return Err(EBUSY);
+    }
+    owners.asleep = true;
+    Ok(())
+}
+
+/// Lets CPUs be given away again.
+pub(crate) fn wake_up() {
+    OWNERS.lock().asleep = false;
+}
+
 fn set_phase(cpu: u32, phase: Phase) {
-    for owner in OWNERS.lock().iter_mut() {
+    for owner in OWNERS.lock().list.iter_mut() {
         if owner.cpu == cpu {
             owner.phase = phase;
         }
@@ -208,7 +249,7 @@ fn set_phase(cpu: u32, phase: Phase) {
 }
 
 fn disown(cpu: u32) {
-    OWNERS.lock().retain(|owner| owner.cpu != cpu);
+    OWNERS.lock().list.retain(|owner| owner.cpu != cpu);
 }
 
 /// Checks whether `os` could take `cpu` as things are; the same errors as [`OwnedCpu::take`].
@@ -237,7 +278,7 @@ pub(crate) fn check(cpu: CpuId, os: &CString) -> Result {
         );
         return Err(EINVAL);
     }
-    if let Some(owner) = OWNERS.lock().iter().find(|owner| owner.cpu == id) {
+    if let Some(owner) = OWNERS.lock().list.iter().find(|owner| owner.cpu == id) {
         pr_err!("{}: CPU {} belongs to '{}'\n", &**os, id, &*owner.os);
         return Err(EBUSY);
     }

@@ -108,24 +108,32 @@ impl Notifier {
 
     /// Suspend or hibernation is about to begin, or is over.
     unsafe extern "C" fn on_sleep(
-        _block: *mut bindings::notifier_block,
+        block: *mut bindings::notifier_block,
         event: c_ulong,
         _data: *mut c_void,
     ) -> c_int {
-        let begins = [
-            bindings::PM_SUSPEND_PREPARE,
-            bindings::PM_HIBERNATION_PREPARE,
-        ];
-        let mut answer = bindings::NOTIFY_DONE;
-        if begins.iter().any(|&begin| begin as c_ulong == event) {
-            cpu_offline::for_each_held(|_, os| {
-                if answer == bindings::NOTIFY_DONE {
-                    pr_err!("no suspend or hibernation while '{}' has CPUs: write 1 to /sys/kernel/mint/{}/stop first\n", &**os, &**os);
-                }
-                answer = bindings::NOTIFY_STOP_MASK | (bindings::NOTIFY_OK + bindings::EBUSY);
-            });
+        // SAFETY: The chain passes the block that was registered, which is a field of this type.
+        let notifier = unsafe { &*kernel::container_of!(Opaque::cast_from(block), Self, block) };
+        let result = match event as u32 {
+            bindings::PM_SUSPEND_PREPARE => cpu_offline::fall_asleep(),
+            // What is reserved is not part of the image.
+            bindings::PM_HIBERNATION_PREPARE | bindings::PM_RESTORE_PREPARE => notifier
+                .machine
+                .check_nothing_loaded()
+                .and_then(|()| cpu_offline::fall_asleep()),
+            _ => {
+                cpu_offline::wake_up();
+                Ok(())
+            }
+        };
+        // notifier_from_errno()
+        match result {
+            Ok(()) => bindings::NOTIFY_OK as c_int,
+            Err(error) => {
+                bindings::NOTIFY_STOP_MASK as c_int
+                    | (bindings::NOTIFY_OK as c_int - error.to_errno())
+            }
         }
-        answer as c_int
     }
 
     /// The first OS reboots, halts, powers off, or goes to another kernel by kexec.
@@ -149,10 +157,15 @@ impl Notifier {
                 &**os,
                 apic_id
             );
-            // What can't be delivered was logged.
-            let _ = apic.send_init(apic_id);
         });
-        apic.wait_reset();
+        // Twice, as one that was still running may have woken one that was reset already.
+        for _ in 0..2 {
+            // What can't be delivered is logged.
+            cpu_offline::for_each_held(|apic_id, _| {
+                let _ = apic.send_init(apic_id);
+            });
+            apic.wait_reset();
+        }
     }
 }
 

@@ -26,6 +26,10 @@ use kernel::{prelude::*, str::CString};
 const PAGES_AT_A_TIME: u64 = 1 << 16;
 /// How many parts of the memory are mapped at a time: the log's arrays and text each lie in one.
 const WINDOWS: usize = 4;
+/// After so many looks through all the memory in vain, half as many pages are searched.
+const LOOKS: u32 = 128;
+/// As often at most, which leaves 4 MiB at a time.
+const HALVINGS: u32 = 6;
 /// The longest log that is shown, in bytes of text: what an OS says of the size of its log is not
 /// to use up the first OS's memory.
 const LOG_MAX: usize = 32 << 20;
@@ -100,6 +104,8 @@ impl PhysicalMemory for OsMemory {
 
 /// A kernel that was found.
 struct Found {
+    /// Where its note lies.
+    address: u64,
     note: KVec<u8>,
     architecture: Architecture,
     /// The virtual address at which all memory is mapped.
@@ -113,6 +119,8 @@ pub(crate) struct Inspector {
     found: Option<Found>,
     /// From where to look on for it.
     from: u64,
+    /// How many times all the memory was looked through in vain.
+    looks: u32,
     events: printk_log::Events,
     /// A record's text.
     text: KVec<u8>,
@@ -140,6 +148,7 @@ impl Inspector {
             },
             found: None,
             from: 0,
+            looks: 0,
             events: printk_log::Events::new(),
             text: KVec::from_elem(0, TEXT_LEN_MAX, GFP_KERNEL)?,
             snapshot: KVVec::new(),
@@ -157,9 +166,8 @@ impl Inspector {
     ///
     /// None of the OS's CPUs may run.
     pub(crate) unsafe fn forget(&mut self) -> Result {
-        self.found = None;
-        self.from = 0;
-        self.events = printk_log::Events::new();
+        self.lose();
+        self.looks = 0;
         self.snapshot = KVVec::new();
         self.memory.windows = [const { None }; WINDOWS];
         for range in self.memory.ranges {
@@ -179,19 +187,46 @@ impl Inspector {
 
     /// What the kernel's log says of its end, if that is new.
     pub(crate) fn look(&mut self) -> Option<Event> {
+        if !self.is_there() {
+            self.lose();
+        }
         if self.found.is_none() {
             // If that is not the one, the next may be.
-            let _ = self.search(PAGES_AT_A_TIME);
+            let _ = self.search(PAGES_AT_A_TIME >> (self.looks / LOOKS).min(HALVINGS));
         }
         let log = self.found.as_ref()?.log;
-        match self
-            .events
-            .scan(&log, &mut self.memory, &mut self.text)
-            .ok()??
-        {
-            printk_log::Event::Halted => Some(Event::Halted),
-            printk_log::Event::Panicked(_) => Some(Event::Panicked),
+        match self.events.scan(&log, &mut self.memory, &mut self.text) {
+            Ok(None) => None,
+            Ok(Some(printk_log::Event::Halted)) => Some(Event::Halted),
+            Ok(Some(printk_log::Event::Panicked(_))) => Some(Event::Panicked),
+            // Another kernel uses the memory now.
+            Ok(Some(printk_log::Event::Replaced)) | Err(_) => {
+                self.lose();
+                None
+            }
         }
+    }
+
+    /// Whether the note that was found is still the same.
+    fn is_there(&mut self) -> bool {
+        let Some(found) = &self.found else {
+            return false;
+        };
+        let mut address = found.address;
+        let mut buffer = [0; 256];
+        found.note.chunks(buffer.len()).all(|note| {
+            let now = &mut buffer[..note.len()];
+            let is_same = self.memory.read(address, now).is_some() && now == note;
+            address += note.len() as u64;
+            is_same
+        })
+    }
+
+    /// Has the kernel searched for again.
+    fn lose(&mut self) {
+        self.found = None;
+        self.from = 0;
+        self.events = printk_log::Events::new();
     }
 
     /// Lets `visit` see why the kernel panicked, if its log tells.
@@ -224,6 +259,9 @@ impl Inspector {
     pub(crate) fn read_log(&mut self, os: &CString, offset: u64, out: &mut [u8]) -> Result<usize> {
         if offset == 0 {
             self.snapshot = KVVec::new();
+            if !self.is_there() {
+                self.lose();
+            }
             self.search_all().inspect_err(|_| {
                 pr_err!("{}: no kernel log is found in its memory\n", &**os);
             })?;
@@ -302,7 +340,11 @@ impl Inspector {
             let before = self.from.max(range.start());
             let (note, next) = vmcoreinfo::find(&mut self.memory, &range, before, pages);
             pages = pages.saturating_sub((next - before) / PAGE);
-            self.from = if next < range.end() { next } else { 0 };
+            self.from = next;
+            if next >= range.end() {
+                self.from = 0;
+                self.looks = self.looks.saturating_add(1);
+            }
             let Some(note) = note else {
                 return Err(error);
             };
@@ -328,9 +370,15 @@ impl Inspector {
         let len = info.note_len();
         let space = AddressSpace::new(&mut self.memory, &info).map_err(|_| EBADMSG)?;
         let log = Log::open(&mut self.memory, &info, &space).map_err(|_| EBADMSG)?;
+        // Whose memory is not that of another kernel meanwhile.
+        let last = printk_log::Events::new().scan(&log, &mut self.memory, &mut self.text);
+        if last == Ok(Some(printk_log::Event::Replaced)) {
+            return Err(ENODATA);
+        }
         let page_offset = space.page_offset(&mut self.memory);
         note.truncate(len);
         Ok(Found {
+            address,
             note,
             architecture,
             page_offset,

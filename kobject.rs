@@ -319,6 +319,7 @@ impl<T: Directory> Node<T> {
                         (*slot).kobj.ktype = Self::KTYPE;
                         (*slot).kobj.parent = parent;
                         (*slot).kobj.kset = kset;
+                        (*slot).kobj.set_uevent_suppress(1);
                         to_result(bindings::kobject_set_name(
                             &raw mut (*slot).kobj,
                             c"%s".as_char_ptr(),
@@ -350,6 +351,12 @@ impl<T: Directory> Node<T> {
             to_result(unsafe {
                 bindings::sysfs_create_bin_file(node.kobject(), &attribute.attribute)
             })?;
+        }
+        // Only now, since it is when the files are there that they can be used.
+        // SAFETY: The kobject is in sysfs; nobody else changes this bit. Nobody need listen.
+        unsafe {
+            (*node.kobject()).set_uevent_suppress(0);
+            let _ = bindings::kobject_uevent(node.kobject(), bindings::kobject_action_KOBJ_ADD);
         }
         if let Some(announcer) = &node.announcer {
             *announcer.kobject.lock() = NonNull::new(node.kobject()).map(Announced);

@@ -51,6 +51,21 @@ pub(crate) struct Machine {
     pub(crate) images: Arc<Images>,
 }
 
+impl Machine {
+    /// Checks that no OS has memory.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if one has; the log says so.
+    pub(crate) fn check_nothing_loaded(&self) -> Result {
+        if self.pool.free() == self.pool.total() {
+            return Ok(());
+        }
+        pr_err!("no hibernation while an OS is loaded, whose memory would be lost: write 1 to each one's 'stop' first\n");
+        Err(EBUSY)
+    }
+}
+
 /// What a person configures, each by a file of the same name.
 pub(crate) struct Config {
     /// The CPUs it shall have.
@@ -142,6 +157,8 @@ struct Running {
     /// The CPUs are proved to run nothing.
     parked: bool,
     started: Instant<Monotonic>,
+    /// How long it ran until it ended, in milliseconds.
+    ran_for: u64,
     watch: Watch,
     /// Why it is restarting, and when it is due.
     restart: Option<(Event, Instant<Monotonic>)>,
@@ -152,8 +169,7 @@ struct Running {
 impl Running {
     /// Has it restarted for `event` once the wait is over that its past calls for.
     fn schedule_restart(&mut self, backoff: &mut Backoff, event: Event) {
-        let ran_for = self.started.elapsed().as_millis();
-        let wait = backoff.next(u64::try_from(ran_for).unwrap_or(0));
+        let wait = backoff.next(self.ran_for);
         let due = Instant::now() + Delta::from_millis(wait as i64);
         self.restart = Some((event, due));
     }
@@ -287,8 +303,8 @@ impl Os {
     ///
     /// # Errors
     ///
-    /// `EBUSY` in the wrong state; `ETIMEDOUT` or `EIO` if a CPU can't be parked: then everything
-    /// is kept.
+    /// `EBUSY` in the wrong state; `ETIMEDOUT` or `EIO` if a CPU can't be parked, or `ESHUTDOWN` if
+    /// the first OS is going down: then everything is kept.
     pub(crate) fn stop(self: &Arc<Self>) -> Result {
         self.transition(Action::Stop, |os, inner| {
             os.park(inner)?;
@@ -454,6 +470,8 @@ impl Os {
         let Some(event) = running.watch.look() else {
             return Ok(inner.state);
         };
+        let ran_for = running.started.elapsed().as_millis();
+        running.ran_for = u64::try_from(ran_for).unwrap_or(0);
         pr_info!("{}: {}\n", &*self.name, Shown(event));
         self.park(inner)?;
         let (Some(running), Some(loaded)) = (&mut inner.running, &mut inner.loaded) else {
@@ -688,6 +706,7 @@ impl Os {
             cpus,
             parked: true,
             started: Instant::now(),
+            ran_for: 0,
             // SAFETY: The memory is this OS's, and stays so while it has CPUs.
             watch: unsafe { Watch::new(layout) }?,
             restart: None,

@@ -91,8 +91,9 @@ const REFUSED: &[(&str, &str)] = &[
 const DECOMPRESSOR: &[&str] = &["acpi_rsdp", "console", "earlyprintk"];
 
 /// How long a kernel waits before it asks for a reset when it panics: it does not wait. As sysctl,
-/// since that counts from the start of init on; before EFI runtime services are there, the reset
-/// would be one of the whole machine (`native_machine_emergency_restart()`).
+/// since that counts from the start of init on: `efi_reboot()` calls nothing useful before the EFI
+/// runtime services are set up, and what comes after it resets the whole machine
+/// (`native_machine_emergency_restart()`).
 const PANIC: &str = "sysctl.kernel.panic";
 const PANIC_AT_ONCE: i32 = -1;
 

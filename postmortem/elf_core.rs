@@ -24,6 +24,9 @@ const MACHINE_X86_64: u16 = 62;
 const SEGMENT_LOAD: u32 = 1;
 const SEGMENT_NOTE: u32 = 4;
 const READ_WRITE_EXECUTE: u32 = 7;
+/// `p_align`, as in /proc/vmcore: by a zero, crash tells that from a netdump's file, and only then
+/// reads in VMCOREINFO to where a kernel was moved by KASLR.
+const NO_ALIGNMENT: u64 = 0;
 /// `PN_XNUM`: from here on, the number of program headers does not fit the ELF header.
 const PROGRAM_HEADERS_END: usize = 0xffff;
 
@@ -177,7 +180,11 @@ impl<'a> ElfCore<'a> {
 
     fn note_header(&self) -> [u8; PROGRAM_HEADER_LEN as usize] {
         let len = self.note.len() as u64;
-        program_header(SEGMENT_NOTE, 0, [self.note_at(), 0, 0, len, len, 4])
+        program_header(
+            SEGMENT_NOTE,
+            0,
+            [self.note_at(), 0, 0, len, len, NO_ALIGNMENT],
+        )
     }
 
     fn load_header(&self, range: &Range, segment_at: u64) -> [u8; PROGRAM_HEADER_LEN as usize] {
@@ -192,7 +199,7 @@ impl<'a> ElfCore<'a> {
                 start,
                 range.len(),
                 range.len(),
-                PAGE,
+                NO_ALIGNMENT,
             ],
         )
     }
@@ -210,7 +217,7 @@ fn program_header(kind: u32, flags: u32, rest: [u64; 6]) -> [u8; PROGRAM_HEADER_
 }
 
 /// The room that `range` takes in the file, in which a byte has the same place in its page as it
-/// has in memory, as `p_align` demands.
+/// has in memory, so that a page that is read of the file is one of memory.
 fn segment_len(range: &Range) -> Option<u64> {
     (range.start() % PAGE)
         .checked_add(range.len())?

@@ -626,6 +626,8 @@ pub enum Event<'a> {
     Halted,
     /// It has panicked, for this reason, and does nothing any more.
     Panicked(&'a [u8]),
+    /// It has given the machine to another kernel, by kexec.
+    Replaced,
 }
 
 /// What `kernel_halt()` (kernel/reboot.c) says before the CPU stops. The second is there since
@@ -638,6 +640,8 @@ const HALTED: [&[u8]; 2] = [
 // started, or when it goes on to reboot, it does not come to that.
 const PANICKED: &[u8] = b"---[ end Kernel panic - not syncing: ";
 const PANICKED_END: &[u8] = b" ]---";
+/// What `kernel_kexec()` (kernel/kexec_core.c) says last.
+const REPLACED: &[u8] = b"kexec_core: Starting new kernel";
 
 impl<'a> Event<'a> {
     /// The event that a record tells of whose text is at the start of `text`.
@@ -649,6 +653,9 @@ impl<'a> Event<'a> {
         let text = &text[..record.len];
         if HALTED.contains(&text) {
             return Some(Event::Halted);
+        }
+        if text == REPLACED {
+            return Some(Event::Replaced);
         }
         let reason = text.strip_prefix(PANICKED)?;
         Some(Event::Panicked(
@@ -716,6 +723,7 @@ impl Events {
         };
         // Others have been read to `text` since.
         let Entry::Record(record) = log.read(mem, id, text)? else {
+            self.next = Some(id);
             return Ok(None);
         };
         self.last = found;

@@ -146,7 +146,7 @@ pub fn find(
 ) -> (Option<u64>, u64) {
     let mut header = [0; NOTE_HEADER_LEN];
     let Some(mut page) = from.max(range.start()).checked_next_multiple_of(PAGE) else {
-        return (None, range.end());
+        return (None, from.max(range.end()));
     };
     for _ in 0..max_pages {
         if page >= range.end() {

@@ -313,6 +313,7 @@ fn events() {
             match events.scan(&log, &mut kernel.memory, &mut text).unwrap() {
                 None => String::new(),
                 Some(Event::Halted) => "halted".into(),
+                Some(Event::Replaced) => "replaced".into(),
                 Some(Event::Panicked(reason)) => format!("panicked: {}", Escaped(reason)),
             }
         };
@@ -350,6 +351,8 @@ fn events() {
             State::Finalized,
         );
         assert_eq!(scan(&mut kernel, &ring), "halted");
+        ring.write(b"kexec_core: Starting new kernel", KERN, State::Finalized);
+        assert_eq!(scan(&mut kernel, &ring), "replaced");
         // The last one counts, and its text is there though others came behind.
         ring.write(halted, KERN, State::Finalized);
         ring.write(panicked, KERN, State::Finalized);
