@@ -51,9 +51,10 @@ impl OpenFile {
     ///
     /// Those of open(2).
     pub(crate) fn open(path: &CStr) -> Result<Self> {
+        // Not to wait for a writer, if it is a FIFO.
+        let flags = bindings::O_RDONLY | bindings::O_LARGEFILE | bindings::O_NONBLOCK;
         // SAFETY: The path is a C string.
-        let file =
-            unsafe { bindings::filp_open(path.as_char_ptr(), bindings::O_RDONLY as c_int, 0) };
+        let file = unsafe { bindings::filp_open(path.as_char_ptr(), flags as c_int, 0) };
         // INVARIANT: It was opened just now.
         Ok(OpenFile(NonNull::new(from_err_ptr(file)?).ok_or(ENOENT)?))
     }

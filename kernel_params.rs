@@ -108,16 +108,7 @@ fn close_quote(text: &str, quoted: bool) -> &str {
 /// Where `memparse()` wraps around or stops at a character, this returns [`None`]: there is no
 /// number, or it does not fit in 64 bits.
 pub fn memparse(text: &str) -> Option<(u64, &str)> {
-    let (radix, digits) = match text.strip_prefix("0x").or(text.strip_prefix("0X")) {
-        Some(hex) => (16, hex),
-        None if text.starts_with('0') => (8, text),
-        None => (10, text),
-    };
-    let end = digits
-        .find(|c: char| !c.is_digit(radix))
-        .unwrap_or(digits.len());
-    let number = u64::from_str_radix(&digits[..end], radix).ok()?;
-    let rest = &digits[end..];
+    let (number, rest) = strtoull(text)?;
     let shift = match rest.bytes().next().map(|c| c.to_ascii_uppercase()) {
         Some(b'K') => 10,
         Some(b'M') => 20,
@@ -128,4 +119,19 @@ pub fn memparse(text: &str) -> Option<(u64, &str)> {
         _ => return Some((number, rest)),
     };
     Some((number.checked_mul(1 << shift)?, &rest[1..]))
+}
+
+/// Takes a number off the front of `text`, as `simple_strtoull()` does with base 0, and returns it
+/// with what follows it.
+pub fn strtoull(text: &str) -> Option<(u64, &str)> {
+    let (radix, digits) = match text.strip_prefix("0x").or(text.strip_prefix("0X")) {
+        Some(hex) => (16, hex),
+        None if text.starts_with('0') => (8, text),
+        None => (10, text),
+    };
+    let end = digits
+        .find(|c: char| !c.is_digit(radix))
+        .unwrap_or(digits.len());
+    let number = u64::from_str_radix(&digits[..end], radix).ok()?;
+    Some((number, &digits[end..]))
 }

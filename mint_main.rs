@@ -29,6 +29,7 @@ mod first_os_events;
 mod inspect;
 mod io_port;
 mod kobject;
+mod load;
 mod local_apic;
 mod log;
 mod mem_reserve;

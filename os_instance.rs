@@ -12,20 +12,18 @@
 
 use crate::{
     backoff::Backoff,
-    bzimage::{BzImage, ENTRY_64},
-    cpu_offline::{self, CpuSet, OwnedCpu},
-    firmware::cmdline,
-    io_port::IoPorts,
+    cpu_offline::{CpuSet, OwnedCpu},
     kobject::Announcer,
-    layout::{self, Layout, LowSlice, LOW_SLICE_LEN},
+    layout::Layout,
+    load::{Files, Loaded, Paths},
     local_apic::LocalApic,
     log::Shown,
-    mem_reserve::{Allocation, Pool},
+    mem_reserve::Pool,
     memmap::{Range, Request},
-    mint_kexec::{self, ImageRef, Images, Kernel},
+    mint_kexec::Images,
     module_ref::ModuleRef,
-    preconditions::{self, COMMAND_LINE_SIZE},
-    start::{Cpus, Told},
+    preconditions,
+    start::Cpus,
     state::{Action, Event, State},
     watch::Watch, //
 };
@@ -109,48 +107,6 @@ struct Inner {
     loaded: Option<Loaded>,
 }
 
-/// What an OS holds from `load` on.
-struct Loaded {
-    kernel: Kernel,
-    initrd: Option<ImageRef>,
-    layout: Layout,
-    command_line: CString,
-    /// What its command line says of panics.
-    restarts_on_panic: bool,
-    console: Option<IoPorts>,
-    /// How many times it was restarted.
-    restarts: u64,
-    backoff: Backoff,
-    memory: Allocation,
-    _low: Allocation,
-}
-
-impl Loaded {
-    /// Copies kernel and initrd to the OS's memory.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`mint_kexec::copy`].
-    ///
-    /// # Safety
-    ///
-    /// None of the OS's CPUs may run.
-    unsafe fn copy(&self) -> Result {
-        // SAFETY: The memory belongs to the OS, and the caller promises the rest.
-        unsafe { mint_kexec::copy(&self.layout, &self.kernel, self.initrd.as_ref()) }
-    }
-
-    fn told(&self) -> Told<'_> {
-        Told {
-            setup_header: self.kernel.setup_header(),
-            command_line: &self.command_line,
-            console: self.console.as_ref().map(IoPorts::base),
-            entry: ENTRY_64,
-            efi: self.kernel.header.efi,
-        }
-    }
-}
-
 /// What an OS holds from `start` on.
 struct Running {
     cpus: KVec<OwnedCpu>,
@@ -231,7 +187,7 @@ impl Os {
     /// Lets `read` see the configuration, and the memory that it has got.
     pub(crate) fn with_config<R>(&self, read: impl FnOnce(&Config, Option<Range>) -> R) -> R {
         let inner = self.inner.lock();
-        let memory = inner.loaded.as_ref().map(|loaded| loaded.memory.range());
+        let memory = inner.loaded.as_ref().map(|loaded| loaded.range());
         read(&inner.config, memory)
     }
 
@@ -265,9 +221,17 @@ impl Os {
     /// `ENOMEM` if there is too little memory, `ENOEXEC` for a kernel that can't be started, and
     /// those of reading the files.
     pub(crate) fn load(self: &Arc<Self>) -> Result {
-        self.transition(Action::Load, |os, inner| {
+        let paths = {
+            let inner = self.inner.lock();
+            self.check(&inner, Action::Load)?;
             preconditions::check_caller()?;
-            inner.loaded = Some(os.loaded(&inner.config)?);
+            Paths::of(&inner.config, &self.name)?
+        };
+        // Not under the lock: they may be any files, of Mint itself even, which take it.
+        let files = Files::get(&self.machine.images, paths, &self.name)?;
+        self.transition(Action::Load, |os, inner| {
+            let loaded = Loaded::new(&os.machine.pool, &inner.config, files, &os.name)?;
+            inner.loaded = Some(loaded);
             Ok(State::Loaded)
         })
     }
@@ -399,17 +363,22 @@ impl Os {
         step: impl FnOnce(&Self, &mut Inner) -> Result<State>,
     ) -> Result {
         let mut inner = self.inner.lock();
+        self.check(&inner, action)?;
+        let next = step(self, &mut inner)?;
+        self.enter(&mut inner, next);
+        self.keep_watching(&inner);
+        Ok(())
+    }
+
+    /// Checks that `action` may be done.
+    fn check(&self, inner: &Inner, action: Action) -> Result {
         if inner.removed {
             return Err(ENODEV);
         }
         inner.state.allows(action).map_err(|refusal| {
             pr_err!("{}: {}\n", &*self.name, Shown(refusal));
             EBUSY
-        })?;
-        let next = step(self, &mut inner)?;
-        self.enter(&mut inner, next);
-        self.keep_watching(&inner);
-        Ok(())
+        })
     }
 
     /// Makes `state` its state, and tells so.
@@ -592,107 +561,6 @@ impl Os {
             layout: &loaded.layout,
             cpus: &running.cpus,
         }
-    }
-
-    fn loaded(&self, config: &Config) -> Result<Loaded> {
-        let missing = |file: &str| {
-            pr_err!(
-                "{}: write '{}' first, in /sys/kernel/mint/{}\n",
-                &*self.name,
-                file,
-                &*self.name
-            );
-            EINVAL
-        };
-        let machine = &*self.machine;
-        let cpus = config.cpus.as_ref().ok_or_else(|| missing("cpus"))?;
-        let request = config.memory.ok_or_else(|| missing("memory"))?;
-        let path = config.kernel.as_ref().ok_or_else(|| missing("kernel"))?;
-        for cpu in cpus.iter() {
-            cpu_offline::check(cpu, &self.name)?;
-        }
-
-        let kernel = Kernel::get(&machine.images, path, &self.name)?;
-        let initrd = match &config.initrd {
-            Some(path) => Some(mint_kexec::initrd(&machine.images, path, &self.name)?),
-            None => None,
-        };
-        if !kernel.header.efi {
-            pr_warn!(
-                "{}: this kernel has no CONFIG_EFI: a reboot in it resets the whole machine\n",
-                &*self.name
-            );
-        }
-        let (command_line, restarts_on_panic) = self.command_line(config, &kernel.header)?;
-        let console = match config.console {
-            Some(port) => Some(IoPorts::request(port, &self.name)?),
-            None => None,
-        };
-
-        let low = machine
-            .pool
-            .allocate_low(LOW_SLICE_LEN, &self.name)
-            .inspect_err(|_| {
-                pr_err!(
-                    "{}: no {} KiB of low memory are left: stop another OS, or reserve more with memmap=\n",
-                    &*self.name,
-                    LOW_SLICE_LEN >> 10
-                )
-            })?;
-        let memory = machine
-            .pool
-            .allocate(&request, &self.name)
-            .inspect_err(|_| {
-                pr_err!(
-                    "{}: {} MiB{} are not free in the pool: see /proc/iomem, and reserve more with memmap=\n",
-                    &*self.name,
-                    request.size >> 20,
-                    if request.address.is_some() { " at that address" } else { " in one piece" }
-                )
-            })?;
-        let slice = LowSlice::new(low.range()).ok_or(EINVAL)?;
-        let initrd_len = initrd.as_ref().map_or(0, |initrd| initrd.len() as u64);
-        let layout =
-            layout::plan(memory.range(), slice, &kernel.header, initrd_len).map_err(|error| {
-                pr_err!("{}: {}\n", &*self.name, Shown(error));
-                match error {
-                    layout::Error::TooSmall { .. } => ENOMEM,
-                    _ => EINVAL,
-                }
-            })?;
-        let loaded = Loaded {
-            kernel,
-            initrd,
-            layout,
-            command_line,
-            restarts_on_panic,
-            console,
-            restarts: 0,
-            backoff: Backoff::default(),
-            memory,
-            _low: low,
-        };
-        // SAFETY: The memory was allocated for this OS just now, and none of its CPUs runs.
-        unsafe { loaded.copy() }?;
-        Ok(loaded)
-    }
-
-    /// The command line that `kernel` gets, and whether it says to restart after a panic.
-    fn command_line(&self, config: &Config, kernel: &BzImage) -> Result<(CString, bool)> {
-        let given = core::str::from_utf8(config.cmdline.to_bytes()).map_err(|_| EINVAL)?;
-        let facts = cmdline::Facts {
-            tsc_khz: preconditions::tsc_khz(),
-            console: config.console,
-            efi: kernel.efi,
-        };
-        let mut buffer = KVec::from_elem(0u8, COMMAND_LINE_SIZE, GFP_KERNEL)?;
-        let written =
-            cmdline::write(given, &facts, kernel.cmdline_size, &mut buffer).map_err(|error| {
-                pr_err!("{}: {}\n", &*self.name, Shown(error));
-                EINVAL
-            })?;
-        let line = CStr::from_bytes_with_nul(&buffer[..=written.len]).map_err(|_| EINVAL)?;
-        Ok((CString::try_from(line)?, written.restarts_on_panic))
     }
 
     /// Takes what a running OS holds.

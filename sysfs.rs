@@ -13,6 +13,7 @@ use crate::{
 };
 use core::fmt::Write;
 use kernel::{
+    bindings,
     cpu::nr_cpu_ids,
     new_mutex,
     prelude::*,
@@ -22,6 +23,8 @@ use kernel::{
 
 /// Longest name of an OS in bytes.
 const NAME_MAX: usize = 31;
+/// Longest path in bytes with its terminating zero: one with which a file of sysfs is filled.
+const PATH_MAX: usize = bindings::PATH_MAX as usize - 1;
 
 /// /sys/kernel/mint: all OSes, and what they share.
 #[pin_data]
@@ -35,6 +38,8 @@ struct List {
     /// Set when the module goes: nothing is added any more.
     closed: bool,
     oses: KVec<Pin<KBox<Node<Arc<Os>>>>>,
+    /// The names of those that are being removed, whose directories may still be there.
+    leaving: KVec<CString>,
 }
 
 impl Root {
@@ -45,6 +50,7 @@ impl Root {
             list <- new_mutex!(List {
                 closed: false,
                 oses: KVec::new(),
+                leaving: KVec::new(),
             }),
         })
     }
@@ -152,6 +158,7 @@ fn add(root: &Node<Root>, name: &CStr) -> Result {
         return Err(ENODEV);
     }
     let taken = list.oses.iter().any(|os| **os.name() == *name)
+        || list.leaving.iter().any(|leaving| **leaving == *name)
         || Root::ATTRIBUTES.iter().any(|file| file.name() == name);
     if taken {
         pr_err!("there is '{}' already: choose another name\n", name);
@@ -172,25 +179,31 @@ fn add(root: &Node<Root>, name: &CStr) -> Result {
 
 fn remove(root: &Node<Root>, name: &CStr) -> Result {
     let find = |list: &List| list.oses.iter().position(|os| **os.name() == *name);
-    let unknown = || {
-        pr_err!("there is no OS '{}' to remove\n", name);
-        ENOENT
-    };
     let os = {
-        let list = root.list.lock();
-        let index = find(&list).ok_or_else(unknown)?;
+        let mut list = root.list.lock();
+        let Some(index) = find(&list) else {
+            pr_err!("there is no OS '{}' to remove\n", name);
+            return Err(ENOENT);
+        };
+        list.leaving.push(CString::try_from(name)?, GFP_KERNEL)?;
         Arc::clone(&list.oses[index])
     };
     // Not under the lock of the list: it waits for what the OS is doing.
-    os.remove()?;
-    let node = {
-        let mut list = root.list.lock();
-        let index = find(&list).ok_or(ENOENT)?;
-        list.oses.remove(index).map_err(|_| ENOENT)?
-    };
-    // Nor this, as in `close()`.
-    drop(node);
-    Ok(())
+    let result = os.remove().and_then(|()| {
+        let node = {
+            let mut list = root.list.lock();
+            let index = find(&list).ok_or(ENOENT)?;
+            list.oses.remove(index).map_err(|_| ENOENT)?
+        };
+        // Nor this, as in `close()`.
+        drop(node);
+        Ok(())
+    });
+    let mut list = root.list.lock();
+    if let Some(index) = list.leaving.iter().position(|leaving| **leaving == *name) {
+        let _ = list.leaving.remove(index);
+    }
+    result
 }
 
 fn check_name(name: &CStr) -> Result {
@@ -286,6 +299,10 @@ fn store_path(
 ) -> Result {
     let new = match value.to_bytes() {
         [] => None,
+        [b'/', rest @ ..] if rest.len() >= PATH_MAX - 1 => {
+            pr_err!("{}: the path is too long\n", &**os.name());
+            return Err(ENAMETOOLONG);
+        }
         [b'/', ..] => Some(CString::try_from(value)?),
         _ => {
             pr_err!("{}: '{}' is not an absolute path\n", &**os.name(), value);

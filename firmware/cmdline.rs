@@ -6,7 +6,7 @@
 //! one that would undo that is refused rather than overridden, so that what a person writes is
 //! what the kernel gets.
 
-use crate::kernel_params::{memparse, params, Param};
+use crate::kernel_params::{params, strtoull, Param};
 use core::fmt::{self, Write};
 
 /// What the machine and the OS's configuration contribute to the command line.
@@ -97,6 +97,9 @@ const DECOMPRESSOR: &[&str] = &["acpi_rsdp", "console", "earlyprintk"];
 const PANIC: &str = "sysctl.kernel.panic";
 const PANIC_AT_ONCE: i32 = -1;
 
+/// As much of a console's name as the decompressor reads (`parse_console_uart8250()`).
+const CONSOLE_LEN: usize = 64;
+
 /// Writes the command line and its terminating zero into `out`. `limit` is the longest that the
 /// kernel takes.
 ///
@@ -180,7 +183,7 @@ pub fn write<'a>(
     let mut rest = given;
     for param in params(given).filter(|param| is_panic(param)) {
         let start = param.text.as_ptr() as usize - rest.as_ptr() as usize;
-        line.push_given(&rest[..start])?;
+        line.push_given(rest[..start].trim_end_matches(' '))?;
         rest = &rest[start + param.text.len()..];
     }
     line.push_given(rest)?;
@@ -264,10 +267,10 @@ fn refuse_foreign<'a>(param: &Param<'a>, own: Option<u16>) -> Result<(), Error<'
     let port = value
         .strip_prefix("uart8250,io,")
         .or(value.strip_prefix("uart,io,"))
-        .and_then(memparse)
+        .and_then(strtoull)
         .map(|(port, _)| port);
     match port {
-        Some(port) if Some(port) == own.map(u64::from) => Ok(()),
+        Some(port) if value.len() < CONSOLE_LEN && Some(port) == own.map(u64::from) => Ok(()),
         _ => Err(conflict("that is not the port in 'console'")),
     }
 }
@@ -312,9 +315,10 @@ impl<'a> Line<'a, '_> {
         Ok(())
     }
 
-    /// Adds what the person gave, if it is more than spaces.
+    /// Adds what the person gave, if it is more than spaces. Those at its end may be part of a
+    /// quote that is not closed.
     fn push_given(&mut self, text: &str) -> Result<(), Error<'a>> {
-        match text.trim_matches(' ') {
+        match text.trim_start_matches(' ') {
             "" => Ok(()),
             text => self.push(format_args!("{text}")),
         }

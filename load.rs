@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What an OS gets at `load`: its files, its memory, and the images in it.
+
+use crate::{
+    backoff::Backoff,
+    bzimage::{BzImage, ENTRY_64},
+    cpu_offline,
+    firmware::cmdline,
+    io_port::IoPorts,
+    layout::{self, Layout, LowSlice, LOW_SLICE_LEN},
+    log::Shown,
+    mem_reserve::{Allocation, Pool},
+    memmap::Range,
+    mint_kexec::{self, ImageRef, Images, Kernel},
+    os_instance::Config,
+    preconditions::{self, COMMAND_LINE_SIZE},
+    start::Told,
+};
+use kernel::{prelude::*, str::CString, sync::Arc};
+
+/// The paths of an OS's files.
+pub(crate) struct Paths {
+    kernel: CString,
+    initrd: Option<CString>,
+}
+
+impl Paths {
+    /// Those in `config`, which is to be complete; for `os`.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if something is missing, `EBUSY` or `EINVAL` if the CPUs can't be had; the log says
+    /// what. `ENOMEM`.
+    pub(crate) fn of(config: &Config, os: &CString) -> Result<Self> {
+        let missing = |file: &str| {
+            pr_err!(
+                "{}: write '{}' first, in /sys/kernel/mint/{}\n",
+                &**os,
+                file,
+                &**os
+            );
+            EINVAL
+        };
+        let cpus = config.cpus.as_ref().ok_or_else(|| missing("cpus"))?;
+        config.memory.ok_or_else(|| missing("memory"))?;
+        let kernel = config.kernel.as_ref().ok_or_else(|| missing("kernel"))?;
+        for cpu in cpus.iter() {
+            cpu_offline::check(cpu, os)?;
+        }
+        let copy = |path: &CString| CString::try_from(&**path);
+        Ok(Paths {
+            kernel: copy(kernel)?,
+            initrd: config.initrd.as_ref().map(copy).transpose()?,
+        })
+    }
+
+    fn are_the_same(&self, other: &Paths) -> bool {
+        *self.kernel == *other.kernel && self.initrd.as_deref() == other.initrd.as_deref()
+    }
+}
+
+/// An OS's files.
+pub(crate) struct Files {
+    paths: Paths,
+    kernel: Kernel,
+    initrd: Option<ImageRef>,
+}
+
+impl Files {
+    /// The files at `paths`, for `os`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Kernel::get`] and [`mint_kexec::initrd`].
+    pub(crate) fn get(images: &Arc<Images>, paths: Paths, os: &CString) -> Result<Self> {
+        let kernel = Kernel::get(images, &paths.kernel, os)?;
+        let initrd = match &paths.initrd {
+            Some(path) => Some(mint_kexec::initrd(images, path, os)?),
+            None => None,
+        };
+        Ok(Files {
+            paths,
+            kernel,
+            initrd,
+        })
+    }
+}
+
+/// What an OS holds from `load` on.
+pub(crate) struct Loaded {
+    files: Files,
+    /// Where everything lies.
+    pub(crate) layout: Layout,
+    /// What its kernel is told.
+    pub(crate) command_line: CString,
+    /// Whether that says to restart it after a panic.
+    pub(crate) restarts_on_panic: bool,
+    console: Option<IoPorts>,
+    /// How many times it was restarted.
+    pub(crate) restarts: u64,
+    /// When it is to be restarted the next time.
+    pub(crate) backoff: Backoff,
+    memory: Allocation,
+    _low: Allocation,
+}
+
+impl Loaded {
+    /// Reserves memory for `os`, which is configured by `config`, and copies `files` there.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if the memory or the console is taken, or `files` are not those of `config`;
+    /// `ENOMEM` if there is too little memory; `EINVAL` if the configuration contradicts itself or
+    /// the kernel. The log says what.
+    pub(crate) fn new(pool: &Pool, config: &Config, files: Files, os: &CString) -> Result<Self> {
+        if !files.paths.are_the_same(&Paths::of(config, os)?) {
+            pr_err!(
+                "{}: it was configured anew while its files were read: load it again\n",
+                &**os
+            );
+            return Err(EBUSY);
+        }
+        let request = config.memory.ok_or(EINVAL)?;
+        let header = &files.kernel.header;
+        if !header.efi {
+            pr_warn!(
+                "{}: this kernel has no CONFIG_EFI: a reboot in it resets the whole machine\n",
+                &**os
+            );
+        }
+        let (command_line, restarts_on_panic) = command_line(config, header, os)?;
+        let console = match config.console {
+            Some(port) => Some(IoPorts::request(port, os)?),
+            None => None,
+        };
+
+        let low = pool.allocate_low(LOW_SLICE_LEN, os).inspect_err(|_| {
+            pr_err!(
+                "{}: no {} KiB of low memory are left: stop another OS, or reserve more with memmap=\n",
+                &**os,
+                LOW_SLICE_LEN >> 10
+            )
+        })?;
+        let memory = pool.allocate(&request, os).inspect_err(|_| {
+            pr_err!(
+                "{}: {} MiB{} are not free in the pool: see /proc/iomem, and reserve more with memmap=\n",
+                &**os,
+                request.size >> 20,
+                if request.address.is_some() { " at that address" } else { " in one piece" }
+            )
+        })?;
+        let slice = LowSlice::new(low.range()).ok_or(EINVAL)?;
+        let initrd_len = files
+            .initrd
+            .as_ref()
+            .map_or(0, |initrd| initrd.len() as u64);
+        let layout = layout::plan(memory.range(), slice, header, initrd_len).map_err(|error| {
+            pr_err!("{}: {}\n", &**os, Shown(error));
+            match error {
+                layout::Error::TooSmall { .. } => ENOMEM,
+                _ => EINVAL,
+            }
+        })?;
+        let loaded = Loaded {
+            files,
+            layout,
+            command_line,
+            restarts_on_panic,
+            console,
+            restarts: 0,
+            backoff: Backoff::default(),
+            memory,
+            _low: low,
+        };
+        // SAFETY: The memory was allocated for this OS just now, and none of its CPUs runs.
+        unsafe { loaded.copy() }?;
+        Ok(loaded)
+    }
+
+    /// Copies kernel and initrd to the OS's memory.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`mint_kexec::copy`].
+    ///
+    /// # Safety
+    ///
+    /// None of the OS's CPUs may run.
+    pub(crate) unsafe fn copy(&self) -> Result {
+        let Files { kernel, initrd, .. } = &self.files;
+        // SAFETY: The memory belongs to the OS, and the caller promises the rest.
+        unsafe { mint_kexec::copy(&self.layout, kernel, initrd.as_ref()) }
+    }
+
+    /// What its kernel is told.
+    pub(crate) fn told(&self) -> Told<'_> {
+        Told {
+            setup_header: self.files.kernel.setup_header(),
+            command_line: &self.command_line,
+            console: self.console.as_ref().map(IoPorts::base),
+            entry: ENTRY_64,
+            efi: self.files.kernel.header.efi,
+        }
+    }
+
+    /// The range that it has got.
+    pub(crate) fn range(&self) -> Range {
+        self.memory.range()
+    }
+}
+
+/// The command line that `kernel` gets, and whether it says to restart after a panic.
+fn command_line(config: &Config, kernel: &BzImage, os: &CString) -> Result<(CString, bool)> {
+    let given = core::str::from_utf8(config.cmdline.to_bytes()).map_err(|_| EINVAL)?;
+    let facts = cmdline::Facts {
+        tsc_khz: preconditions::tsc_khz(),
+        console: config.console,
+        efi: kernel.efi,
+    };
+    let mut buffer = KVec::from_elem(0u8, COMMAND_LINE_SIZE, GFP_KERNEL)?;
+    let written =
+        cmdline::write(given, &facts, kernel.cmdline_size, &mut buffer).map_err(|error| {
+            pr_err!("{}: {}\n", &**os, Shown(error));
+            EINVAL
+        })?;
+    let line = CStr::from_bytes_with_nul(&buffer[..=written.len]).map_err(|_| EINVAL)?;
+    Ok((CString::try_from(line)?, written.restarts_on_panic))
+}
