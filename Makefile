@@ -17,6 +17,18 @@ demo: module
 test: module
 	@scripts/test
 
+# The kselftests in a first OS whose kernel looks for faults: KASAN, lockdep, ...
+test-debug:
+	@scripts/test-debug
+
+# 1,000 starts and stops in QEMU.
+soak: module
+	@scripts/soak
+
+# The pure code with inputs that a fuzzer makes, 1,000,000 for each target.
+fuzz:
+	@scripts/fuzz
+
 # The first OS in QEMU, with the module at hand.
 shell: module
 	@scripts/shell
@@ -37,8 +49,11 @@ help:
 	@echo 'make          build mint.ko'
 	@echo 'make demo     two stock kernels side by side in QEMU'
 	@echo 'make test     all tests'
+	@echo 'make test-debug   kselftests on a debug kernel'
+	@echo 'make soak     1,000 starts and stops in QEMU'
+	@echo 'make fuzz     the pure code with made-up inputs'
 	@echo 'make shell    a shell in the first OS'
 	@echo 'make check    rustfmt and clippy'
 	@echo 'make clean, make distclean'
 
-.PHONY: all module demo test shell check clean distclean help
+.PHONY: all module demo test test-debug soak fuzz shell check clean distclean help

@@ -23,13 +23,13 @@ check "$version: its log is read while it runs" has_own_log os1
 check "$version reboots, and is restarted" goes os1 reboot 30 restarting running
 check "$version comes up again" up
 own_log os1
-check "$version panics, and is crashed" dies os1 'echo c >/proc/sysrq-trigger' 'end Kernel panic'
+check "$version panics, and is crashed" dies os1 'echo c >/proc/sysrq-trigger' 'sysrq triggered crash'
 check "$version: its log is read after that" has_own_log os1
-check "$version: its last words are in it" grep -q 'end Kernel panic - not syncing: sysrq' /tmp/dmesg
+check "$version: its last words are in it" grep -q 'Kernel panic - not syncing: sysrq' /tmp/dmesg
 check "$version is restarted" put $os/restart 1
 check "$version comes up once more" up
 check "$version powers off, and is halted" goes os1 poweroff 30 halted
-note "$version: $(took) that it was told to"
+note "$version: $(took) it was told to"
 check "$version is stopped" put $os/stop 1
 put $MINT/remove os1
 check 'all CPUs are back' is /sys/devices/system/cpu/online 0-3

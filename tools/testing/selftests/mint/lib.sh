@@ -68,17 +68,22 @@ tell() {
 
 # ask SYSTEM COMMAND: what COMMAND, run by the user space of SYSTEM, prints, as
 # $answer: one line without a vertical bar.
-asked=0
 ask() {
-	asked=$((asked + 1))
-	tell "$1" "echo answer $asked: \$($2) '|'"
-	expect "$1" 20 "answer $asked: [^|\n]*\|" && echo "last $1 answer $asked: ([^|\n]*) \|" >&3 &&
-		read -r answer <&3
+	tell "$1" "echo answer: \$($2) '|'"
+	expect "$1" 20 'answer: [^|\n]*\|' && echo "last $1 answer: ([^|\n]*) \|" >&3 && read -r answer <&3
 }
 
 # boot_id SYSTEM: prints it.
 boot_id() {
 	ask "$1" 'cat /proc/sys/kernel/random/boot_id' && echo "$answer"
+}
+
+# is_same SYSTEM ID, is_another SYSTEM ID: whether its boot id is still ID.
+is_same() {
+	id_now=$(boot_id "$1") && [ "$id_now" ] && [ "$id_now" = "$2" ]
+}
+is_another() {
+	id_now=$(boot_id "$1") && [ "$id_now" ] && [ "$2" ] && [ "$id_now" != "$2" ]
 }
 
 # ticks_on SYSTEM: it has ticked since it last came up, never more than 10 s apart
@@ -148,6 +153,7 @@ ENOEXEC='Exec format error'
 E2BIG='Argument list too long'
 ERANGE='Numerical result out of range'
 ENODATA='No data available'
+EBADMSG='Bad message'
 
 # make_os NAME CPUS MEMORY [CONSOLE] [KERNEL]: an OS that is ready to load.
 make_os() {
@@ -167,23 +173,23 @@ start_os() {
 # watch_state OS LIMIT [any] STATE...: from now on, waits for the OS to go through the
 # states; see wait_state.c. watched says whether it did.
 watch_state() {
-	watch_limit=$(($2 * ${SLOW:-1}))
 	watch_os=$1
+	watch_limit=$(($2 * ${SLOW:-1}))
 	shift 2
 	rm -f /tmp/watched
 	mkfifo /tmp/watched
 	wait_state "$watch_os" $watch_limit "$@" >/tmp/watched &
-	watcher=$!
 	exec 4</tmp/watched
 	read -r listening <&4
+	echo "$listening" >/tmp/seen
 }
 
-# watched: succeeds if the OS went through the states; $seen is what was seen.
+# watched: succeeds if the OS went through the states.
 watched() {
-	read -r seen <&4
+	cat <&4 >>/tmp/seen
 	exec 4<&-
-	wait $watcher || {
-		echo "$listening; $seen"
+	grep -q '^went ' /tmp/seen || {
+		cat /tmp/seen
 		false
 	}
 }
@@ -199,35 +205,60 @@ goes() {
 	watched
 }
 
-# dies SYSTEM COMMAND LAST: its user space was told to run COMMAND, by which it is crashed;
-# LAST is the pattern of what it says then.
+# took: how long the first of the states that watched has seen was in coming.
+took() {
+	tr '\n' ' ' </tmp/seen | awk '{ printf "%s %.2f s after", $4, $5 - $2 }'
+}
+
+# dies SYSTEM COMMAND REASON: its user space was told to run COMMAND, by which it panics
+# and is crashed. The last lines of all may not have come out when its CPUs are parked.
 dies() {
-	goes "$1" "$2" 30 crashed && expect "$1" 10 "$3"
+	goes "$1" "$2" 30 crashed && expect "$1" 10 "Kernel panic - not syncing: $3"
+}
+
+# log_says OS PATTERN: waits until its file dmesg has a line with PATTERN; there is
+# nothing that tells of a new line.
+log_says() {
+	tries=0
+	until cat "$MINT/$1/dmesg" >/tmp/dmesg && grep -q "$2" /tmp/dmesg; do
+		tries=$((tries + 1))
+		[ $tries -lt $((20 * ${SLOW:-1})) ] || return
+		sleep 1
+	done
 }
 
 # own_log OS: keeps how many lines the running OS's own dmesg prints, and their checksum.
 own_log() {
-	ask "$1" 'dmesg >/tmp/log; wc -l </tmp/log; md5sum </tmp/log' && own_log=$answer
+	ask "$1" 'dmesg >/tmp/log; wc -l </tmp/log; md5sum </tmp/log | cut -d" " -f1' && own_log=$answer
 }
 
 # has_own_log OS: its file dmesg begins with what own_log has kept.
 has_own_log() {
 	cat "$MINT/$1/dmesg" >/tmp/dmesg || return
-	own_lines=${own_log%% *}
+	own_lines=${own_log% *}
 	own_sum=${own_log#* }
-	[ "$(head -n "$own_lines" /tmp/dmesg | md5sum)" = "$own_sum" ] || {
+	[ "$(head -n "$own_lines" /tmp/dmesg | md5sum | cut -d' ' -f1)" = "$own_sum" ] || {
 		echo "$(wc -l </tmp/dmesg) lines, not $own_log: $(head -n 3 /tmp/dmesg)"
 		false
 	}
 }
 
-# no_log OS: its file dmesg can't be read, as there is no log.
+# no_log OS [ERROR...]: its file dmesg can't be read for one of these reasons, or since
+# there is no log.
 no_log() {
-	if said=$(cat "$MINT/$1/dmesg" 2>&1 >/tmp/dmesg); then
+	no_log_os=$1
+	shift
+	if said=$(cat "$MINT/$no_log_os/dmesg" 2>&1 >/tmp/dmesg); then
 		echo "$(wc -c </tmp/dmesg) bytes were read"
 		return 1
 	fi
-	echo "$said" | grep -q "$ENODATA"
+	for reason in "$ENODATA" "$@"; do
+		case $said in
+		*"$reason"*) return 0 ;;
+		esac
+	done
+	echo "$said"
+	false
 }
 
 # first_ticks: the first OS notes its uptime every second, until first_ticked looks.
@@ -246,11 +277,6 @@ first_ticked() {
 		NR > 1 && $1 - last > gap { gap = $1 - last }
 		{ last = $1 }
 		END { print NR " ticks, " gap " s at most between two"; exit !(NR > 3 && gap < limit) }' /tmp/first-ticks
-}
-
-# took: how long the first change of state was in coming, from what watched has seen.
-took() {
-	echo "${listening##* } $seen" | awk '{ printf "%s after %.2f s", $2, $3 - $1 }'
 }
 
 # drop_os NAME: stops it if need be, and removes it.

@@ -95,7 +95,7 @@ check 'it powers off' expect os2 20 'reboot: Power down'
 check 'stop of one that has powered off' put $MINT/os2/stop 1
 check 'start it again' start_os os2
 tell os2 'echo c >/proc/sysrq-trigger'
-check 'it panics' expect os2 20 'end Kernel panic'
+check 'it panics' expect os2 20 'Kernel panic - not syncing: sysrq'
 check 'stop of one that has panicked' put $MINT/os2/stop 1
 check 'start it once more' start_os os2
 check 'stop it once more' put $MINT/os2/stop 1

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The command line of a successor: what the kernel and its decompressor make of it must keep to
+//! what the successor owns, whatever the person gave.
+//!
+//! The input is a limit (16 bits), a port (16 bits; 0: no console), whether the kernel knows EFI
+//! (8 bits), and a text.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use mint_fuzz::boot_code;
+use mint_fuzz::input::{text, Input};
+use mint_fuzz::kernel_code::{parse_args, same_name, simple_strtoull, Param};
+use mint_unit::firmware::cmdline::{write, Error, Facts};
+
+/// What the module's own buffer has room for (COMMAND_LINE_SIZE).
+const ROOM: usize = 2048;
+const UNTOUCHED: u8 = 0xa5;
+const TSC_KHZ: u32 = 2_100_000;
+
+/// Documentation/start.rst: what is refused whatever its value.
+const REFUSED: &[&[u8]] = &[
+    b"memmap",
+    b"acpi",
+    b"acpi_rsdp",
+    b"noapic",
+    b"nolapic",
+    b"disableapic",
+    b"apic",
+    b"noefi",
+    b"hpet",
+    b"i8042.nopnp",
+    b"kgdboc",
+    b"bootconfig",
+    b"8250_core.nr_uarts",
+    b"earlyprintk",
+];
+
+fuzz_target!(|bytes: &[u8]| {
+    let mut input = Input(bytes);
+    let limit = usize::from(input.u16());
+    let port = input.u16() & !7;
+    let facts = Facts {
+        tsc_khz: TSC_KHZ,
+        console: (port != 0).then_some(port),
+        efi: input.u8() & 1 != 0,
+    };
+    let given = text(input.0);
+
+    let mut out = [UNTOUCHED; ROOM];
+    match write(given, &facts, limit, &mut out) {
+        Ok(written) => {
+            assert!(written.len <= limit && written.len < ROOM);
+            assert_eq!(out[written.len], 0);
+            assert!(out[written.len + 1..].iter().all(|&byte| byte == UNTOUCHED));
+            // The file takes nothing else.
+            if given
+                .bytes()
+                .all(|byte| matches!(byte, b'\t' | b' '..=b'~'))
+            {
+                check(given.as_bytes(), &out[..written.len], &facts);
+            }
+        }
+        Err(Error::Conflict { given: text, why }) => {
+            assert!(given.contains(text) && !text.is_empty() && !why.is_empty());
+        }
+        Err(Error::TooLong(max)) => assert_eq!(max, limit.min(ROOM - 1)),
+    }
+});
+
+/// What must hold of `line`, made from `given`.
+fn check(given: &[u8], line: &[u8], facts: &Facts) {
+    let own = own(facts);
+    let (params, behind) = parse_args(line);
+    let all_of = |name: &'static [u8]| {
+        params
+            .iter()
+            .filter(move |param| same_name(&param.0, name))
+            .map(|param| param.1.as_deref().unwrap_or(b""))
+    };
+
+    // What they gave is there, in its order, behind what was added.
+    let (mut kept, given_behind) = parse_args(given);
+    kept.retain(|param| !is_panic(param));
+    assert_eq!(behind.trim_ascii_end(), given_behind.trim_ascii_end());
+    assert!(params.ends_with(&kept), "{kept:?}");
+    for added in &params[..params.len() - kept.len()] {
+        let known = own.iter().any(|(name, _)| added.0 == *name);
+        let other: &[&[u8]] = &[b"console", b"efi", b"sysctl.kernel.panic"];
+        assert!(known || other.contains(&&*added.0), "{added:?}");
+    }
+
+    // What keeps the systems apart is there, and nothing that undoes it.
+    for (name, value) in own {
+        assert!(all_of(name).next().is_some());
+        assert!(all_of(name).all(|found| found == value.as_bytes()));
+    }
+    for &name in REFUSED {
+        assert_eq!(all_of(name).next(), None);
+    }
+    let values = |name| all_of(name).flat_map(|value| value.split(|&byte| byte == b','));
+    assert!(!facts.efi || values(b"efi").any(|option| option == b"runtime"));
+    assert!(values(b"efi").all(|option| option != b"noruntime"));
+    assert_eq!(all_of(b"panic").count(), 1);
+    let sysctls = params.iter().filter(|param| is_panic_sysctl(&param.0));
+    assert!(sysctls.count() <= usize::from(facts.efi));
+
+    // Only its own port is a console.
+    let port = facts.console.map(u64::from);
+    let kernel_ports = all_of(b"console")
+        .filter(|value| value.starts_with(b"uart"))
+        .chain(all_of(b"earlycon"))
+        .map(kernel_port);
+    let mut consoles = 0;
+    for found in kernel_ports {
+        assert!(found.is_some() && found == port);
+        consoles += 1;
+    }
+    assert!(consoles > 0 || port.is_none());
+    let by_number =
+        |value: &[u8]| value.starts_with(b"ttyS") || value.first().is_some_and(u8::is_ascii_digit);
+    assert!(!all_of(b"console").any(by_number));
+
+    // The same for what the decompressor finds.
+    assert_eq!(boot_code::find_option(line, b"earlyprintk", 32), None);
+    assert_eq!(boot_code::find_option(line, b"acpi_rsdp", 19), None);
+    let boot_port = boot_code::console_port(line);
+    assert!(boot_port.is_none() || boot_port == port);
+}
+
+/// Parameters of which there is one value that is right.
+fn own(facts: &Facts) -> Vec<(&'static [u8], String)> {
+    let mut own: Vec<(&[u8], _)> = vec![
+        (b"no_ipi_broadcast", "1".to_string()),
+        (b"tsc_early_khz", TSC_KHZ.to_string()),
+        (b"tsc", "reliable".to_string()),
+        (b"pci", "off".to_string()),
+        (b"kvm.enable_virt_at_load", "0".to_string()),
+        (b"panic", "0".to_string()),
+        (
+            b"8250.nr_uarts",
+            u8::from(facts.console.is_some()).to_string(),
+        ),
+    ];
+    if facts.efi {
+        own.push((b"reboot", "efi,panic_warm".to_string()));
+    }
+    own
+}
+
+/// Those that are told to the kernel in another way.
+fn is_panic((name, _): &Param) -> bool {
+    same_name(name, b"panic") || is_panic_sysctl(name)
+}
+
+/// `process_sysctl_arg()` (fs/proc/proc_sysctl.c) takes the rest of the name for a path, in which
+/// dots are slashes.
+fn is_panic_sysctl(name: &[u8]) -> bool {
+    let parts = name.split(|byte| b"./".contains(byte));
+    let parts = parts.filter(|part| !part.is_empty());
+    parts.eq([&b"sysctl"[..], b"kernel", b"panic"])
+}
+
+/// `uart_parse_earlycon()` (drivers/tty/serial/serial_core.c): the I/O port behind the name.
+fn kernel_port(value: &[u8]) -> Option<u64> {
+    let port = value
+        .strip_prefix(b"uart8250,io,")
+        .or(value.strip_prefix(b"uart,io,"))?;
+    Some(simple_strtoull(port).value)
+}

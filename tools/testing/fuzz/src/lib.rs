@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the fuzz targets share.
+
+#![forbid(unsafe_code)]
+
+pub mod boot_code;
+pub mod input;
+pub mod kernel_code;
