@@ -79,6 +79,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "event" => match Events::new().scan(&log, &mut image, &mut text) {
             Ok(None) => println!("none"),
             Ok(Some(Event::Halted)) => println!("halted"),
+            Ok(Some(Event::Replaced)) => println!("replaced"),
             Ok(Some(Event::Panicked(reason))) => println!("panicked: {}", Escaped(reason)),
             Err(error) => return Err(error.to_string().into()),
         },
