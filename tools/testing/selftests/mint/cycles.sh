@@ -84,10 +84,12 @@ exact >/tmp/after
 note "free pages $free_before -> $free_after, slab $slab_before -> $slab_after, mappings $mappings_before -> $mappings_after"
 
 check 'memory, CPUs, references and open files are as before' cmp /tmp/before /tmp/after
-# 100 cycles were seen to change these numbers by less than 40, 1,000 by 70; one page lost in
-# each cycle would be as many as there are cycles.
-check 'no free page was lost' test $((free_before - free_after)) -lt $((CYCLES / 2))
-check 'no slab was kept' test $((slab_after - slab_before)) -lt $CYCLES
+# One page lost in each cycle would be as many as there are cycles. What was seen: free pages
+# and mappings changed by less than 40 in 100 cycles and by 70 in 1,000. Slab varies more, by up
+# to 102 in 100 cycles and 59 in 1,000, at the cost of other caches: what it keeps for good shows
+# in the free pages, or in `make soak`.
+check 'no free page was lost' test $((free_before - free_after)) -lt $((CYCLES * 3 / 4))
+check 'no slab was kept' test $((slab_after - slab_before)) -lt $((200 + CYCLES / 10))
 check 'no mapping was kept' test $((mappings_after - mappings_before)) -lt $((CYCLES / 4))
 put $MINT/remove os1
 check 'rmmod' rmmod mint
