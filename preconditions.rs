@@ -19,8 +19,7 @@ pub(crate) const COMMAND_LINE_SIZE: usize = 2048;
 /// `EOPNOTSUPP` if it can't be, `EPERM` if the first OS must be booted in another way. The log
 /// says what to do.
 pub(crate) fn check_machine(cmdline: &str) -> Result {
-    // SAFETY: It only reads flags.
-    if unsafe { bindings::cc_platform_has(bindings::cc_attr_CC_ATTR_MEM_ENCRYPT) } {
+    if is_memory_encrypted() {
         pr_err!("memory encryption (SME, SEV, TDX) is on: successors could not read what is copied for them; boot with mem_encrypt=off\n");
         return Err(EOPNOTSUPP);
     }
@@ -40,6 +39,14 @@ pub(crate) fn check_machine(cmdline: &str) -> Result {
         return Err(EOPNOTSUPP);
     }
     Ok(())
+}
+
+fn is_memory_encrypted() -> bool {
+    // SAFETY: It only reads flags.
+    #[cfg(CONFIG_ARCH_HAS_CC_PLATFORM)]
+    return unsafe { bindings::cc_platform_has(bindings::cc_attr_CC_ATTR_MEM_ENCRYPT) };
+    #[cfg(not(CONFIG_ARCH_HAS_CC_PLATFORM))]
+    return false;
 }
 
 /// The frequency of the TSC in kHz.
