@@ -17,6 +17,8 @@ no_leak() {
 	}
 }
 
+[ -e $KMEMLEAK ] || mount -t debugfs debugfs /sys/kernel/debug
+
 # It turns itself off with its first report.
 check 'lockdep is still on' grep -q 'debug_locks: *1$' /proc/lockdep_stats
 check 'no memory leaked' no_leak
