@@ -85,7 +85,7 @@ DEATHS = tuple(rf"\[os1\].*{said}" for said in (
 
 def scenarios(successor, others):
     cycles = int(os.environ.get("MINT_CYCLES") or 100)
-    every = [
+    return [
         Scenario("watch", cpus=5, watch=True, kernels=(others["6.1"],)),
         Scenario("cycles", environment=f"CYCLES={cycles}", limit=LIMIT + 4 * cycles),
         Scenario("life", expected=(panic("os1"),)),
@@ -101,8 +101,10 @@ def scenarios(successor, others):
         Scenario("events"),
         Scenario("panic_first", append=f"{NO_BROADCAST} {POOL} panic=0", expected=(panic("first"),),
                  after=successors_outlive),
-        Scenario("kexec_first", after=successor_is_stopped_by_kexec),
-        Scenario("reboot_first", after=successor_is_stopped_by_reboot),
+        Scenario("ends_first", name="kexec_first", after=successor_is_stopped_by_kexec,
+                 environment="END='kexec_self /boot/vmlinuz /boot/initrd /proc/cmdline'"),
+        Scenario("ends_first", name="reboot_first", after=successor_is_stopped_by_reboot,
+                 environment="END='reboot -f'"),
         Scenario("x2apic", extra=("-device", "intel-iommu,intremap=on,eim=on"),
                  append=f"{NO_BROADCAST} {POOL} intel_iommu=on"),
         Scenario("lockdown"),
@@ -112,7 +114,6 @@ def scenarios(successor, others):
         Scenario("refusals", name="refusals/pool", append=NO_BROADCAST,
                  environment="REFUSAL=boot.with.memmap=SIZE"),
     ]
-    return [scenario for scenario in every if (TESTS / f"{scenario.script}.sh").exists()]
 
 
 def ticks(machine, name):
@@ -166,6 +167,11 @@ WATCHED = {
 }
 
 
+def compile_c(output, source, *options):
+    subprocess.run(["gcc-14", "-O2", "-Wall", "-Wextra", "-Werror", *options, "-o", output, source],
+                   check=True)
+
+
 class Watcher:
     """What the systems' CPUs send by their ICRs, seen by a QEMU plugin."""
 
@@ -175,8 +181,7 @@ class Watcher:
         plugin = folder / "icr_watch.so"
         self.log = folder / "icr.log"
         self.marks = {}
-        subprocess.run(["gcc-14", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-o", plugin,
-                        SOURCE / "tools/testing/qemu/icr_watch.c"], check=True)
+        compile_c(plugin, SOURCE / "tools/testing/qemu/icr_watch.c", "-shared", "-fPIC")
         self.arguments = ("-plugin", f"{plugin},log={self.log}")
 
     def mark(self, what):
@@ -262,8 +267,7 @@ def build_tools(folder, successor):
     files = []
     for source in TESTS.glob("*.c"):
         program = folder / source.stem
-        subprocess.run(["gcc-14", "-O2", "-Wall", "-Wextra", "-Werror", "-static", "-o", program, source],
-                       check=True)
+        compile_c(program, source, "-static")
         files.append(f"{program}=/bin/{source.stem}")
     built = CACHE / "provoke" / successor.parent.name
     built.mkdir(parents=True, exist_ok=True)

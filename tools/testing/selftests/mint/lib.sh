@@ -142,6 +142,21 @@ refuses() {
 	}
 }
 
+# fails ERRORS COMMAND...: COMMAND fails, and says one of ERRORS (as strerror() has them,
+# with | between them).
+fails() {
+	fails_with=$1
+	shift
+	if said=$("$@" 2>&1 >/tmp/output); then
+		echo "$* did not fail; $(wc -c </tmp/output) bytes came of it"
+		return 1
+	fi
+	echo "$said" | grep -qE -- "$fails_with" || {
+		echo "$said"
+		false
+	}
+}
+
 EINVAL='Invalid argument'
 EBUSY='Device or resource busy'
 ENOMEM='Cannot allocate memory'
@@ -240,24 +255,6 @@ has_own_log() {
 		echo "$(wc -l </tmp/dmesg) lines, not $own_log: $(head -n 3 /tmp/dmesg)"
 		false
 	}
-}
-
-# no_log OS [ERROR...]: its file dmesg can't be read for one of these reasons, or since
-# there is no log.
-no_log() {
-	no_log_os=$1
-	shift
-	if said=$(cat "$MINT/$no_log_os/dmesg" 2>&1 >/tmp/dmesg); then
-		echo "$(wc -c </tmp/dmesg) bytes were read"
-		return 1
-	fi
-	for reason in "$ENODATA" "$@"; do
-		case $said in
-		*"$reason"*) return 0 ;;
-		esac
-	done
-	echo "$said"
-	false
 }
 
 # first_ticks: the first OS notes its uptime every second, until first_ticked looks.
