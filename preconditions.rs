@@ -41,12 +41,15 @@ pub(crate) fn check_machine(cmdline: &str) -> Result {
     Ok(())
 }
 
+#[cfg(CONFIG_ARCH_HAS_CC_PLATFORM)]
 fn is_memory_encrypted() -> bool {
     // SAFETY: It only reads flags.
-    #[cfg(CONFIG_ARCH_HAS_CC_PLATFORM)]
-    return unsafe { bindings::cc_platform_has(bindings::cc_attr_CC_ATTR_MEM_ENCRYPT) };
-    #[cfg(not(CONFIG_ARCH_HAS_CC_PLATFORM))]
-    return false;
+    unsafe { bindings::cc_platform_has(bindings::cc_attr_CC_ATTR_MEM_ENCRYPT) }
+}
+
+#[cfg(not(CONFIG_ARCH_HAS_CC_PLATFORM))]
+fn is_memory_encrypted() -> bool {
+    false
 }
 
 /// The frequency of the TSC in kHz.
