@@ -32,6 +32,9 @@ struct Owners {
 
 struct Owner {
     cpu: u32,
+    /// As it was when the CPU was taken: the kernel forgets that of one that is removed meanwhile
+    /// (`topology_hotunplug_apic()`, arch/x86/kernel/cpu/topology.c).
+    apic_id: u32,
     os: CString,
     phase: Phase,
 }
@@ -132,8 +135,10 @@ impl OwnedCpu {
     pub(crate) fn take(cpu: CpuId, os: &CString) -> Result<Self> {
         check(cpu, os)?;
         let id = cpu.as_u32();
+        let apic_id = apic_id(cpu);
         let owner = Owner {
             cpu: id,
+            apic_id,
             os: CString::try_from(&**os)?,
             phase: Phase::Leaving,
         };
@@ -152,7 +157,6 @@ impl OwnedCpu {
             }
             owners.list.push(owner, GFP_KERNEL)?;
         }
-        let apic_id = apic_id(cpu);
         // SAFETY: `cpu` is a possible CPU.
         match unsafe { bindings::remove_cpu(id) } {
             0 => {
@@ -210,8 +214,8 @@ impl Drop for OwnedCpu {
 /// back to the first OS meanwhile.
 pub(crate) fn for_each_held(mut visit: impl FnMut(u32, &CString)) {
     for owner in OWNERS.lock().list.iter() {
-        if let (Phase::Held, Some(cpu)) = (owner.phase, CpuId::from_u32(owner.cpu)) {
-            visit(apic_id(cpu), &owner.os);
+        if owner.phase == Phase::Held {
+            visit(owner.apic_id, &owner.os);
         }
     }
 }
