@@ -23,6 +23,7 @@ pub mod postmortem;
 pub mod state;
 
 // The kernel's side.
+mod assembled;
 mod cpu_offline;
 mod file;
 mod first_os_events;

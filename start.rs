@@ -3,6 +3,7 @@
 //! Starting an OS's kernel on its CPUs, and parking them.
 
 use crate::{
+    assembled::assembled,
     cpu_offline::{self, OwnedCpu},
     firmware::{acpi, boot_params, efi},
     identity_map,
@@ -196,14 +197,7 @@ impl Cpus<'_> {
     }
 }
 
-extern "C" {
-    static mint_efi_runtime: u8;
-    static mint_efi_runtime_end: u8;
-}
-
 /// The EFI runtime services, as assembled.
 fn efi_runtime() -> &'static [u8] {
-    let (start, end) = (&raw const mint_efi_runtime, &raw const mint_efi_runtime_end);
-    // SAFETY: The symbols are the start and the end of one object in .rodata.
-    unsafe { core::slice::from_raw_parts(start, end.offset_from(start) as usize) }
+    assembled!(mint_efi_runtime, mint_efi_runtime_end)
 }

@@ -3,6 +3,7 @@
 //! The page in which a successor's CPU wakes up: `trampoline.S`, and what it is told.
 
 use crate::{
+    assembled::assembled,
     layout::PAGE,
     memmap::Range,
     phys_memory::{Mapping, Watched},
@@ -32,11 +33,6 @@ pub(crate) const ANSWER_LIMIT: Delta = Delta::from_secs(5);
 pub(crate) const FIRST_LIMIT: Delta = Delta::from_millis(200);
 /// How often it is looked at.
 const POLL: Delta = Delta::from_micros(50);
-
-extern "C" {
-    static mint_trampoline: u8;
-    static mint_trampoline_end: u8;
-}
 
 /// How far a CPU came; the numbers are those of `trampoline.S`.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -155,7 +151,5 @@ impl Trampoline {
 
 /// The code, as assembled.
 fn code() -> &'static [u8] {
-    let (start, end) = (&raw const mint_trampoline, &raw const mint_trampoline_end);
-    // SAFETY: The symbols are the start and the end of one object in .rodata.
-    unsafe { core::slice::from_raw_parts(start, end.offset_from(start) as usize) }
+    assembled!(mint_trampoline, mint_trampoline_end)
 }
