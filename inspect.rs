@@ -2,17 +2,19 @@
 
 //! Inspecting the kernel of an OS from outside, in its memory: its log, and a core file.
 //!
-//! What there is to be known of foreign memory is in `postmortem/`; here is the memory itself.
+//! What there is to be known of foreign memory is in `postmortem/`, and the memory itself in
+//! `os_memory.rs`; here is which kernel is looked at, and for how long.
 
 use crate::{
-    layout::{Layout, PAGE, RANGE_ALIGN},
+    layout::{Layout, PAGE},
     log::Shown,
-    memmap::Range,
-    phys_memory::{self, Mapping, Watched},
+    os_memory::OsMemory,
+    phys_memory,
     postmortem::{
         elf_core::ElfCore,
+        events::{self, Events},
         page_walk::AddressSpace,
-        printk_log::{self, Entry, Log, TEXT_LEN_MAX},
+        printk_log::{Entry, Escaped, Log, TEXT_LEN_MAX},
         vmcoreinfo::{self, Architecture, VmcoreInfo, NOTE_HEADER_LEN, NOTE_LEN_MAX},
         PhysicalMemory,
     },
@@ -24,8 +26,6 @@ use kernel::{prelude::*, str::CString};
 /// How many pages are searched for VMCOREINFO at a time while an OS runs: 256 MiB of its memory,
 /// which takes some milliseconds.
 const PAGES_AT_A_TIME: u64 = 1 << 16;
-/// How many parts of the memory are mapped at a time: the log's arrays and text each lie in one.
-const WINDOWS: usize = 4;
 /// After so many looks through all the memory in vain, half as many pages are searched.
 const LOOKS: u32 = 128;
 /// As often at most, which leaves 4 MiB at a time.
@@ -35,72 +35,6 @@ const HALVINGS: u32 = 6;
 const LOG_MAX: usize = 32 << 20;
 /// What `panic()` (`kernel/panic.c`) says first.
 const PANIC: &[u8] = b"Kernel panic - not syncing: ";
-
-/// The memory of an OS, mapped by parts as it is read.
-struct OsMemory {
-    /// Its low memory, and its range.
-    ranges: [Range; 2],
-    windows: [Option<Window>; WINDOWS],
-    /// The window that is mapped anew next.
-    next: usize,
-}
-
-struct Window {
-    range: Range,
-    memory: Watched,
-}
-
-impl OsMemory {
-    /// The part that has `address`, and where in it that is.
-    fn window(&mut self, address: u64) -> Option<(&Window, usize)> {
-        let has = |window: &Option<Window>| {
-            window.as_ref().is_some_and(|window| {
-                window.range.start() <= address && address < window.range.end()
-            })
-        };
-        let index = match self.windows.iter().position(has) {
-            Some(index) => index,
-            None => {
-                let range = self.part(address)?;
-                // SAFETY: Whoever made this promised that it is the OS's; it is only watched.
-                let memory = unsafe { Mapping::new(range) }.ok()?.watch();
-                let index = self.next;
-                self.next = (index + 1) % WINDOWS;
-                self.windows[index] = Some(Window { range, memory });
-                index
-            }
-        };
-        let window = self.windows[index].as_ref()?;
-        Some((window, (address - window.range.start()) as usize))
-    }
-
-    /// What is mapped to reach `address`: a large page, as far as it is the OS's.
-    fn part(&self, address: u64) -> Option<Range> {
-        let range = self
-            .ranges
-            .iter()
-            .find(|range| range.start() <= address && address < range.end())?;
-        let start = address - address % RANGE_ALIGN;
-        Range::from_to(
-            start.max(range.start()),
-            range.end().min(start.checked_add(RANGE_ALIGN)?),
-        )
-    }
-}
-
-impl PhysicalMemory for OsMemory {
-    fn read(&mut self, mut address: u64, mut out: &mut [u8]) -> Option<()> {
-        while !out.is_empty() {
-            let (window, offset) = self.window(address)?;
-            let len = out.len().min(window.range.len() as usize - offset);
-            let (part, rest) = out.split_at_mut(len);
-            window.memory.read(offset, part).ok()?;
-            address += len as u64;
-            out = rest;
-        }
-        Some(())
-    }
-}
 
 /// A kernel that was found.
 struct Found {
@@ -121,7 +55,7 @@ pub(crate) struct Inspector {
     from: u64,
     /// How many times all the memory was looked through in vain.
     looks: u32,
-    events: printk_log::Events,
+    events: Events,
     /// A record's text.
     text: KVec<u8>,
     /// The whole log as text, for who reads it piece by piece.
@@ -139,57 +73,28 @@ impl Inspector {
     ///
     /// The memory of the layout must be the OS's for as long as this lives.
     pub(crate) unsafe fn new(layout: &Layout) -> Result<Self> {
-        let range = Range::from_to(layout.firmware.start(), layout.ram.end()).ok_or(EINVAL)?;
         Ok(Inspector {
-            memory: OsMemory {
-                ranges: [layout.low.ram(), range],
-                windows: [const { None }; WINDOWS],
-                next: 0,
-            },
+            // SAFETY: The caller's promise.
+            memory: unsafe { OsMemory::new(layout) },
             found: None,
             from: 0,
             looks: 0,
-            events: printk_log::Events::new(),
+            events: Events::new(),
             text: KVec::from_elem(0, TEXT_LEN_MAX, GFP_KERNEL)?,
             snapshot: KVVec::new(),
         })
     }
 
-    /// Forgets the kernel, and takes the traces of all kernels out of the memory, so that the next
-    /// is not taken for one that was there before.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM` if there is no room for a mapping.
-    ///
-    /// # Safety
-    ///
-    /// None of the OS's CPUs may run.
-    pub(crate) unsafe fn forget(&mut self) -> Result {
+    /// Forgets the kernel, for another that is to be started.
+    pub(crate) fn forget(&mut self) {
         self.lose();
         self.looks = 0;
         self.snapshot = KVVec::new();
-        self.memory.windows = [const { None }; WINDOWS];
-        for range in self.memory.ranges {
-            // SAFETY: The memory is the OS's, of which no CPU runs.
-            unsafe {
-                phys_memory::for_each_window(range, |_, window| {
-                    for page in window.chunks_mut(PAGE as usize) {
-                        if vmcoreinfo::is_note(page) {
-                            page[..NOTE_HEADER_LEN].fill(0);
-                        }
-                    }
-                })
-            }?;
-        }
-        Ok(())
     }
 
     /// What the kernel's log says of its end, if that is new.
     pub(crate) fn look(&mut self) -> Option<Event> {
-        if !self.is_there() {
-            self.lose();
-        }
+        self.lose_if_gone();
         if self.found.is_none() {
             // If that is not the one, the next may be.
             let _ = self.search(PAGES_AT_A_TIME >> (self.looks / LOOKS).min(HALVINGS));
@@ -197,36 +102,39 @@ impl Inspector {
         let log = self.found.as_ref()?.log;
         match self.events.scan(&log, &mut self.memory, &mut self.text) {
             Ok(None) => None,
-            Ok(Some(printk_log::Event::Halted)) => Some(Event::Halted),
-            Ok(Some(printk_log::Event::Panicked(_))) => Some(Event::Panicked),
+            Ok(Some(events::Event::Halted)) => Some(Event::Halted),
+            Ok(Some(events::Event::Panicked(_))) => Some(Event::Panicked),
             // Another kernel uses the memory now.
-            Ok(Some(printk_log::Event::Replaced)) | Err(_) => {
+            Ok(Some(events::Event::Replaced)) | Err(_) => {
                 self.lose();
                 None
             }
         }
     }
 
-    /// Whether the note that was found is still the same.
-    fn is_there(&mut self) -> bool {
+    /// Has the kernel searched for again if the note that was found has changed.
+    fn lose_if_gone(&mut self) {
         let Some(found) = &self.found else {
-            return false;
+            return;
         };
         let mut address = found.address;
         let mut buffer = [0; 256];
-        found.note.chunks(buffer.len()).all(|note| {
+        let is_there = found.note.chunks(buffer.len()).all(|note| {
             let now = &mut buffer[..note.len()];
             let is_same = self.memory.read(address, now).is_some() && now == note;
             address += note.len() as u64;
             is_same
-        })
+        });
+        if !is_there {
+            self.lose();
+        }
     }
 
     /// Has the kernel searched for again.
     fn lose(&mut self) {
         self.found = None;
         self.from = 0;
-        self.events = printk_log::Events::new();
+        self.events = Events::new();
     }
 
     /// Lets `visit` see why the kernel panicked, if its log tells.
@@ -245,7 +153,7 @@ impl Inspector {
             };
             let reason = self.text[..record.len].strip_prefix(PANIC);
             if let (0, Some(reason)) = (record.facility, reason) {
-                return visit(&printk_log::Escaped(reason));
+                return visit(&Escaped(reason));
             }
         }
     }
@@ -259,9 +167,7 @@ impl Inspector {
     pub(crate) fn read_log(&mut self, os: &CString, offset: u64, out: &mut [u8]) -> Result<usize> {
         if offset == 0 {
             self.snapshot = KVVec::new();
-            if !self.is_there() {
-                self.lose();
-            }
+            self.lose_if_gone();
             self.search_all().inspect_err(|_| {
                 pr_err!("{}: no kernel log is found in its memory\n", &**os);
             })?;
@@ -313,7 +219,7 @@ impl Inspector {
             Some(found) => (found.architecture, &found.note[..], found.page_offset),
             None => (Architecture::X86_64, &[][..], None),
         };
-        let ranges = self.memory.ranges;
+        let ranges = self.memory.ranges();
         ElfCore::new(architecture, note, &ranges, page_offset)
             .and_then(|core| core.read(&mut self.memory, offset, out))
             .map_err(|_| EIO)
@@ -334,7 +240,7 @@ impl Inspector {
     ///
     /// `ENODATA` if it is not there; `EBADMSG` if none of what looks like it can be used.
     fn search(&mut self, mut pages: u64) -> Result {
-        let range = self.memory.ranges[1];
+        let [_, range] = self.memory.ranges();
         let mut error = ENODATA;
         loop {
             let before = self.from.max(range.start());
@@ -371,8 +277,8 @@ impl Inspector {
         let space = AddressSpace::new(&mut self.memory, &info).map_err(|_| EBADMSG)?;
         let log = Log::open(&mut self.memory, &info, &space).map_err(|_| EBADMSG)?;
         // Whose memory is not that of another kernel meanwhile.
-        let last = printk_log::Events::new().scan(&log, &mut self.memory, &mut self.text);
-        if last == Ok(Some(printk_log::Event::Replaced)) {
+        let last = Events::new().scan(&log, &mut self.memory, &mut self.text);
+        if last == Ok(Some(events::Event::Replaced)) {
             return Err(ENODATA);
         }
         let page_offset = space.page_offset(&mut self.memory);
@@ -385,4 +291,30 @@ impl Inspector {
             log,
         })
     }
+}
+
+/// Takes the traces of all kernels out of the memory of `layout`, so that the next is not taken
+/// for one that was there before, be it that of another first OS.
+///
+/// # Errors
+///
+/// `ENOMEM` if there is no room for a mapping.
+///
+/// # Safety
+///
+/// The memory must be the OS's, and none of its CPUs may run.
+pub(crate) unsafe fn erase_traces(layout: &Layout) -> Result {
+    for range in [layout.low.ram(), layout.range()] {
+        // SAFETY: The caller's promise.
+        unsafe {
+            phys_memory::for_each_window(range, |_, window| {
+                for page in window.chunks_mut(PAGE as usize) {
+                    if vmcoreinfo::is_note(page) {
+                        page[..NOTE_HEADER_LEN].fill(0);
+                    }
+                }
+            })
+        }?;
+    }
+    Ok(())
 }

@@ -156,6 +156,13 @@ pub struct Layout {
     pub initrd: Option<Range>,
 }
 
+impl Layout {
+    /// The whole range: the firmware area and the RAM.
+    pub fn range(&self) -> Range {
+        Range::from_to(self.firmware.start(), self.ram.end()).unwrap_or(self.ram)
+    }
+}
+
 /// The EFI firmware of a successor, one page each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Efi {

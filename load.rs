@@ -7,11 +7,11 @@ use crate::{
     bzimage::{BzImage, ENTRY_64},
     cpu_offline,
     firmware::cmdline,
+    inspect,
     io_port::IoPorts,
     layout::{self, Layout, LowSlice, LOW_SLICE_LEN},
     log::Shown,
     mem_reserve::{Allocation, Pool},
-    memmap::Range,
     mint_kexec::{self, ImageRef, Images, Kernel},
     os_instance::Config,
     preconditions::{self, COMMAND_LINE_SIZE},
@@ -101,7 +101,7 @@ pub(crate) struct Loaded {
     pub(crate) restarts: u64,
     /// When it is to be restarted the next time.
     pub(crate) backoff: Backoff,
-    memory: Allocation,
+    _memory: Allocation,
     _low: Allocation,
 }
 
@@ -170,7 +170,7 @@ impl Loaded {
             console,
             restarts: 0,
             backoff: Backoff::default(),
-            memory,
+            _memory: memory,
             _low: low,
         };
         // SAFETY: The memory was allocated for this OS just now, and none of its CPUs runs.
@@ -178,11 +178,12 @@ impl Loaded {
         Ok(loaded)
     }
 
-    /// Copies kernel and initrd to the OS's memory.
+    /// Copies kernel and initrd to the OS's memory, and takes the traces of kernels out of it that
+    /// were there before.
     ///
     /// # Errors
     ///
-    /// Those of [`mint_kexec::copy`].
+    /// Those of [`inspect::erase_traces`] and [`mint_kexec::copy`].
     ///
     /// # Safety
     ///
@@ -190,6 +191,8 @@ impl Loaded {
     pub(crate) unsafe fn copy(&self) -> Result {
         let Files { kernel, initrd, .. } = &self.files;
         // SAFETY: The memory belongs to the OS, and the caller promises the rest.
+        unsafe { inspect::erase_traces(&self.layout) }?;
+        // SAFETY: As above.
         unsafe { mint_kexec::copy(&self.layout, kernel, initrd.as_ref()) }
     }
 
@@ -202,11 +205,6 @@ impl Loaded {
             entry: ENTRY_64,
             efi: self.files.kernel.header.efi,
         }
-    }
-
-    /// The range that it has got.
-    pub(crate) fn range(&self) -> Range {
-        self.memory.range()
     }
 }
 

@@ -44,6 +44,11 @@ impl Range {
         self.start + self.len
     }
 
+    /// Whether the byte at `address` lies in it.
+    pub fn has(&self, address: u64) -> bool {
+        self.start <= address && address < self.end()
+    }
+
     /// Whether all of `other` lies within this range.
     pub fn contains(&self, other: &Range) -> bool {
         self.start <= other.start && other.end() <= self.end()
@@ -58,10 +63,7 @@ impl Range {
     pub fn is_covered_by(&self, others: &[Range]) -> bool {
         let mut covered = self.start;
         while covered < self.end() {
-            let Some(next) = others
-                .iter()
-                .find(|other| other.start <= covered && covered < other.end())
-            else {
+            let Some(next) = others.iter().find(|other| other.has(covered)) else {
                 return false;
             };
             covered = next.end();

@@ -37,6 +37,7 @@ mod mem_reserve;
 mod mint_kexec;
 mod module_ref;
 mod os_instance;
+mod os_memory;
 mod phys_memory;
 mod preconditions;
 mod start;

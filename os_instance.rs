@@ -5,10 +5,10 @@
 //! Whatever an OS holds is held by a value that gives it back when it is dropped, so that a step
 //! that fails leaves the state before it.
 //!
-//! Lock order: an OS's `inner`, then the CPU hotplug lock, then the CPU owners; or `inner`, then an
-//! image's contents; or `inner`, then one of: the list of images, the announcer's kobject, the
-//! gate of the local APIC. No lock is shared by the loads and starts of different OSes but for
-//! moments.
+//! Lock order: an image's contents, then an OS's `inner`, if the image is a file of Mint; `inner`,
+//! then the CPU hotplug lock, then the CPU owners; or `inner`, then one of: the list of images, the
+//! announcer's kobject, the gate of the local APIC. No lock is shared by the loads and starts of
+//! different OSes but for moments.
 
 use crate::{
     backoff::Backoff,
@@ -187,7 +187,7 @@ impl Os {
     /// Lets `read` see the configuration, and the memory that it has got.
     pub(crate) fn with_config<R>(&self, read: impl FnOnce(&Config, Option<Range>) -> R) -> R {
         let inner = self.inner.lock();
-        let memory = inner.loaded.as_ref().map(|loaded| loaded.range());
+        let memory = inner.loaded.as_ref().map(|loaded| loaded.layout.range());
         read(&inner.config, memory)
     }
 
@@ -495,15 +495,9 @@ impl Os {
         let (Some(running), Some(loaded)) = (&mut inner.running, &inner.loaded) else {
             return Err(EINVAL);
         };
+        running.watch.inspector.forget();
         // SAFETY: The memory is this OS's, and its CPUs are parked.
-        let result = unsafe {
-            running
-                .watch
-                .inspector
-                .forget()
-                .and_then(|()| loaded.copy())
-        }
-        .and_then(|()| self.boot(inner));
+        let result = unsafe { loaded.copy() }.and_then(|()| self.boot(inner));
         if let Err(error) = result {
             pr_err!(
                 "{}: it can't be restarted (error {})\n",

@@ -4,7 +4,7 @@
 //! core file for the tools that read those.
 //!
 //! ```text
-//! memory -> vmcoreinfo -> page_walk -> printk_log -> text, or what has happened
+//! memory -> vmcoreinfo -> page_walk -> printk_log -> text; events -> what has happened
 //!               `---------------`----> elf_core   -> makedumpfile, crash, drgn
 //! ```
 //!
@@ -16,6 +16,7 @@
 //! can be wrong but never do harm.
 
 pub mod elf_core;
+pub mod events;
 pub mod page_walk;
 pub mod printk_log;
 pub mod vmcoreinfo;

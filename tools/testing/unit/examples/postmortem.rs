@@ -7,8 +7,9 @@
 use mint_unit::memmap::Range;
 use mint_unit::postmortem::{
     elf_core::ElfCore,
+    events::{Event, Events},
     page_walk::AddressSpace,
-    printk_log::{Entry, Escaped, Event, Events, Log, TEXT_LEN_MAX},
+    printk_log::{Entry, Escaped, Log, TEXT_LEN_MAX},
     vmcoreinfo::{find, VmcoreInfo, NOTE_LEN_MAX},
     PhysicalMemory,
 };

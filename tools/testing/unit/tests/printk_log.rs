@@ -8,10 +8,9 @@ mod kernel;
 mod rng;
 
 use kernel::{Kernel, Layout, Paging, Ring, State, ALL_PAGING, PRB, RING};
+use mint_unit::postmortem::events::{Event, Events};
 use mint_unit::postmortem::page_walk::AddressSpace;
-use mint_unit::postmortem::printk_log::{
-    Entry, Error, Escaped, Event, Events, Log, Record, TEXT_LEN_MAX,
-};
+use mint_unit::postmortem::printk_log::{Entry, Error, Escaped, Log, Record, TEXT_LEN_MAX};
 use mint_unit::postmortem::vmcoreinfo::{find, VmcoreInfo, NOTE_LEN_MAX};
 use mint_unit::postmortem::PhysicalMemory;
 use rng::Rng;
