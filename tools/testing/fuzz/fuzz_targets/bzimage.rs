@@ -8,6 +8,9 @@
 
 #![no_main]
 
+#[path = "../../unit/tests/common/parts.rs"]
+mod parts;
+
 use libfuzzer_sys::fuzz_target;
 use mint_fuzz::input::Input;
 use mint_unit::bzimage::{parse, BzImage, Error, ENTRY_64, SETUP_HEADER_START};
@@ -104,17 +107,7 @@ fn check_layout(
     assert_eq!(layout.firmware.start(), range.start());
     assert_eq!(layout.firmware.end(), layout.ram.start());
     assert_eq!(layout.ram.end(), range.end());
-    let firmware = [
-        layout.boot_params,
-        layout.command_line,
-        layout.mailbox,
-        layout.efi.code,
-        layout.efi.tables,
-        layout.efi.memory_map,
-        layout.acpi,
-        layout.page_tables,
-    ];
-    check_parts(layout.firmware, firmware);
+    check_parts(layout.firmware, parts::all(layout));
     check_parts(
         layout.ram,
         [Some(layout.kernel), layout.initrd].into_iter().flatten(),

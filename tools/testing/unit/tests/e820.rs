@@ -4,6 +4,8 @@
 
 #[path = "common/image.rs"]
 mod image;
+#[path = "common/parts.rs"]
+mod parts;
 
 use linux_loader::loader::bootparam::boot_e820_entry;
 use mint_unit::firmware::e820::{map, Entry, Kind, ENTRY_LEN};
@@ -63,16 +65,7 @@ fn a_successor_is_told_of_its_own_memory_and_nothing_else() {
         assert_eq!(kind(layout.kernel), Some(Kind::Ram));
         assert_eq!(kind(layout.initrd.unwrap()), Some(Kind::Ram));
         // What the kernel would otherwise give away before it has read it.
-        for ours in [
-            layout.boot_params,
-            layout.command_line,
-            layout.mailbox,
-            layout.efi.code,
-            layout.efi.tables,
-            layout.efi.memory_map,
-            layout.acpi,
-            layout.page_tables,
-        ] {
+        for ours in parts::all(&layout) {
             assert_eq!(kind(ours), Some(Kind::Acpi));
         }
         for page in [layout.low.trampoline(), layout.low.page_table_root()] {

@@ -4,6 +4,8 @@
 
 #[path = "common/image.rs"]
 mod image;
+#[path = "common/parts.rs"]
+mod parts;
 #[path = "common/rng.rs"]
 mod rng;
 
@@ -44,16 +46,7 @@ fn check(layout: &Layout, range: Range, image: &BzImage, initrd_len: u64) {
     assert_eq!(layout.firmware.end(), layout.ram.start());
     assert_eq!(layout.ram.end(), range.end());
 
-    let firmware = [
-        layout.boot_params,
-        layout.command_line,
-        layout.mailbox,
-        layout.efi.code,
-        layout.efi.tables,
-        layout.efi.memory_map,
-        layout.acpi,
-        layout.page_tables,
-    ];
+    let firmware: Vec<_> = parts::all(layout).collect();
     let ram: Vec<_> = [Some(layout.kernel), layout.initrd]
         .into_iter()
         .flatten()
@@ -68,14 +61,7 @@ fn check(layout: &Layout, range: Range, image: &BzImage, initrd_len: u64) {
             );
         }
     }
-    for page in [
-        layout.boot_params,
-        layout.command_line,
-        layout.mailbox,
-        layout.efi.code,
-        layout.efi.tables,
-        layout.efi.memory_map,
-    ] {
+    for page in parts::pages(layout) {
         assert_eq!(page.len(), PAGE);
     }
     assert_eq!(layout.page_tables.len() % PAGE, 0);
