@@ -6,7 +6,7 @@ use crate::{
     backoff::Backoff,
     bzimage::{BzImage, ENTRY_64},
     cpu_offline,
-    firmware::cmdline,
+    firmware::{cmdline, efi},
     inspect,
     io_port::IoPorts,
     layout::{self, Layout, LowSlice, LOW_SLICE_LEN},
@@ -203,7 +203,7 @@ impl Loaded {
             command_line: &self.command_line,
             console: self.console.as_ref().map(IoPorts::base),
             entry: ENTRY_64,
-            efi: self.files.kernel.header.efi,
+            efi: self.files.kernel.header.efi.then_some(efi::Width::Bits64),
         }
     }
 }

@@ -27,8 +27,8 @@ pub(crate) struct Told<'a> {
     pub(crate) console: Option<u16>,
     /// The offset of its 64-bit entry from its start.
     pub(crate) entry: u64,
-    /// Whether it knows EFI firmware.
-    pub(crate) efi: bool,
+    /// How wide its EFI firmware is, if it knows any.
+    pub(crate) efi: Option<efi::Width>,
 }
 
 /// The CPUs of an OS, and where they start and park.
@@ -149,10 +149,7 @@ impl Cpus<'_> {
     fn write_firmware(&self, area: &mut [u8], told: &Told<'_>) -> Result {
         let layout = self.layout;
         area.fill(0);
-        let at = |range: &Range| {
-            let start = (range.start() - layout.firmware.start()) as usize;
-            start..start + range.len() as usize
-        };
+        let at = |range: &Range| self.in_firmware(range);
 
         let machine = acpi::Machine {
             cpus: self.cpus.iter().map(OwnedCpu::apic_id),
@@ -164,28 +161,17 @@ impl Cpus<'_> {
         let tables = area.get_mut(at(&layout.acpi)).ok_or(EINVAL)?;
         let rsdp = acpi::write(tables, layout.acpi.start(), &machine).ok_or(E2BIG)?;
 
-        let efi = &layout.efi;
-        area.get_mut(at(&efi.code))
-            .and_then(|page| page.get_mut(..efi_runtime().len()))
-            .ok_or(E2BIG)?
-            .copy_from_slice(efi_runtime());
-        let (before, memory_map) = area
-            .split_at_mut_checked(at(&efi.memory_map).start)
-            .ok_or(EINVAL)?;
-        let tables = before
-            .get_mut(at(&efi.tables))
-            .and_then(|page| page.try_into().ok())
-            .ok_or(EINVAL)?;
-        let memory_map = memory_map.first_chunk_mut().ok_or(EINVAL)?;
-        let efi = efi::write(tables, memory_map, layout, rsdp).ok_or(E2BIG)?;
-
+        let efi = match told.efi {
+            Some(width) => Some(self.write_efi(area, rsdp, width)?),
+            None => None,
+        };
         let page = area.get_mut(at(&layout.boot_params)).ok_or(EINVAL)?;
         boot_params::write(
             page.try_into().map_err(|_| EINVAL)?,
             told.setup_header,
             layout,
             rsdp,
-            told.efi.then_some(efi),
+            efi,
         );
 
         let line = told.command_line.to_bytes_with_nul();
@@ -195,9 +181,37 @@ impl Cpus<'_> {
             .copy_from_slice(line);
         Ok(())
     }
+
+    /// Writes the EFI firmware into `area`, the firmware area.
+    fn write_efi(&self, area: &mut [u8], rsdp: u64, width: efi::Width) -> Result<efi::Info> {
+        let layout = self.layout;
+        let code = efi_runtime(width);
+        area.get_mut(self.in_firmware(&layout.efi.code))
+            .and_then(|page| page.get_mut(..code.len()))
+            .ok_or(E2BIG)?
+            .copy_from_slice(code);
+        let (before, memory_map) = area
+            .split_at_mut_checked(self.in_firmware(&layout.efi.memory_map).start)
+            .ok_or(EINVAL)?;
+        let tables = before
+            .get_mut(self.in_firmware(&layout.efi.tables))
+            .and_then(|page| page.try_into().ok())
+            .ok_or(EINVAL)?;
+        let memory_map = memory_map.first_chunk_mut().ok_or(EINVAL)?;
+        efi::write(tables, memory_map, layout, rsdp, width).ok_or(E2BIG)
+    }
+
+    /// Where `range` is in the firmware area.
+    fn in_firmware(&self, range: &Range) -> core::ops::Range<usize> {
+        let start = (range.start() - self.layout.firmware.start()) as usize;
+        start..start + range.len() as usize
+    }
 }
 
 /// The EFI runtime services, as assembled.
-fn efi_runtime() -> &'static [u8] {
-    assembled!(mint_efi_runtime, mint_efi_runtime_end)
+fn efi_runtime(width: efi::Width) -> &'static [u8] {
+    match width {
+        efi::Width::Bits32 => assembled!(mint_efi_runtime32, mint_efi_runtime32_end),
+        efi::Width::Bits64 => assembled!(mint_efi_runtime, mint_efi_runtime_end),
+    }
 }
