@@ -55,8 +55,10 @@ const XLF_CAN_BE_LOADED_ABOVE_4G: u16 = 1 << 1;
 const XLF_EFI_KEXEC: u16 = 1 << 4;
 /// A kernel with CONFIG_EFI_STUB starts like a program for EFI (PE/COFF specification).
 const MZ: [u8; 2] = *b"MZ";
-/// The 64-bit entry, from the start of the protected-mode code.
-pub const ENTRY_64: u64 = 0x200;
+/// The 32-bit entry, from the start of the protected-mode code.
+const ENTRY_32: u64 = 0;
+/// The 64-bit entry, from the same.
+const ENTRY_64: u64 = 0x200;
 
 const SECTOR: usize = 512;
 
@@ -83,11 +85,9 @@ pub enum Error {
     NotLoadedHigh,
     /// The kernel was built without CONFIG_RELOCATABLE.
     NotRelocatable,
-    /// No 64-bit entry: a 32-bit kernel.
-    No64BitEntry,
     /// `kernel_alignment` is not a power of two of at least a page.
     Alignment(u32),
-    /// The protected-mode code, of so many bytes, ends before the 64-bit entry.
+    /// The protected-mode code, of so many bytes, ends before its entry.
     CodeLength(u64),
     /// `init_size` is smaller than the code itself.
     InitSize {
@@ -123,10 +123,9 @@ impl fmt::Display for Error {
             Error::NotRelocatable => {
                 f.write_str("kernel can't be relocated: build it with CONFIG_RELOCATABLE")
             }
-            Error::No64BitEntry => f.write_str("a 32-bit kernel: give a 64-bit one"),
             Error::Alignment(align) => write!(f, "kernel_alignment {align:#x} is impossible"),
             Error::CodeLength(code) => {
-                write!(f, "{code:#x} bytes of code have no 64-bit entry")
+                write!(f, "{code:#x} bytes of code have no entry")
             }
             Error::InitSize { init_size, code } => write!(
                 f,
@@ -135,6 +134,15 @@ impl fmt::Display for Error {
             Error::CommandLineSize(size) => write!(f, "cmdline_size {size} is impossible"),
         }
     }
+}
+
+/// The mode of the CPU in which a kernel is entered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Protected mode without paging: a 32-bit kernel.
+    Protected,
+    /// Long mode: a 64-bit kernel.
+    Long,
 }
 
 /// A bzImage whose header has been checked.
@@ -149,6 +157,10 @@ pub struct BzImage {
     code_end: usize,
     /// Boot protocol version, major in the high byte.
     pub version: u16,
+    /// How it is entered.
+    pub mode: Mode,
+    /// Its entry in that mode, from the start of its code.
+    pub entry: u64,
     /// Alignment of the load address in bytes, a power of two of at least 4096.
     pub alignment: u64,
     /// Address at which the kernel would like to be.
@@ -191,7 +203,7 @@ fn field<const N: usize>(file: &[u8], offset: usize) -> Result<[u8; N], Error> {
         })
 }
 
-/// Checks that `file` is a 64-bit bzImage that can be loaded anywhere, and finds its parts.
+/// Checks that `file` is a bzImage that can be loaded anywhere, and finds its parts.
 ///
 /// # Errors
 ///
@@ -219,9 +231,11 @@ pub fn parse(file: &[u8]) -> Result<BzImage, Error> {
         return Err(Error::NotRelocatable);
     }
     let xloadflags = u16_at(XLOADFLAGS)?;
-    if xloadflags & XLF_KERNEL_64 == 0 {
-        return Err(Error::No64BitEntry);
-    }
+    // All 64-bit kernels of this protocol have it (`arch/x86/boot/header.S`).
+    let (mode, entry) = match xloadflags & XLF_KERNEL_64 {
+        0 => (Mode::Protected, ENTRY_32),
+        _ => (Mode::Long, ENTRY_64),
+    };
     let alignment = u32_at(KERNEL_ALIGNMENT)?;
     if !alignment.is_power_of_two() || alignment < 4096 {
         return Err(Error::Alignment(alignment));
@@ -233,7 +247,7 @@ pub fn parse(file: &[u8]) -> Result<BzImage, Error> {
     };
     let code_start = (setup_sects + 1) * SECTOR;
     let code = u64::from(u32_at(SYSSIZE)?) * 16;
-    if code <= ENTRY_64 {
+    if code <= entry {
         return Err(Error::CodeLength(code));
     }
     let needed = code_start as u64 + code;
@@ -261,10 +275,12 @@ pub fn parse(file: &[u8]) -> Result<BzImage, Error> {
         code_start,
         code_end: needed as usize,
         version,
+        mode,
+        entry,
         alignment: alignment.into(),
         pref_address: u64::from_le_bytes(field(file, PREF_ADDRESS)?),
         init_size: init_size.into(),
-        above_4g: xloadflags & XLF_CAN_BE_LOADED_ABOVE_4G != 0,
+        above_4g: mode == Mode::Long && xloadflags & XLF_CAN_BE_LOADED_ABOVE_4G != 0,
         efi: xloadflags & XLF_EFI_KEXEC != 0 || file.starts_with(&MZ),
         cmdline_size: cmdline_size as usize,
         initrd_addr_max: u32_at(INITRD_ADDR_MAX)?.into(),

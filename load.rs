@@ -4,16 +4,16 @@
 
 use crate::{
     backoff::Backoff,
-    bzimage::{BzImage, ENTRY_64},
+    bzimage::{BzImage, Mode},
     cpu_offline,
     firmware::cmdline,
     inspect,
     io_port::IoPorts,
     layout::{self, Layout, LowSlice, LOW_SLICE_LEN},
     log::Shown,
-    mem_reserve::{Allocation, Pool},
+    mem_reserve::Allocation,
     mint_kexec::{self, ImageRef, Images, Kernel},
-    os_instance::Config,
+    os_instance::{Config, Machine},
     preconditions::{self, COMMAND_LINE_SIZE},
     start::Told,
 };
@@ -113,7 +113,13 @@ impl Loaded {
     /// `EBUSY` if the memory or the console is taken, or `files` are not those of `config`;
     /// `ENOMEM` if there is too little memory; `EINVAL` if the configuration contradicts itself or
     /// the kernel. The log says what.
-    pub(crate) fn new(pool: &Pool, config: &Config, files: Files, os: &CString) -> Result<Self> {
+    pub(crate) fn new(
+        machine: &Machine,
+        config: &Config,
+        files: Files,
+        os: &CString,
+    ) -> Result<Self> {
+        let pool = &machine.pool;
         if !files.paths.are_the_same(&Paths::of(config, os)?) {
             pr_err!(
                 "{}: it was configured anew while its files were read: load it again\n",
@@ -129,6 +135,15 @@ impl Loaded {
                 &**os
             );
         }
+        // check_x2apic() (arch/x86/kernel/apic/apic.c): it would go on without a local APIC, by the
+        // first OS's interrupt controller and timer.
+        if header.mode == Mode::Protected && machine.apic.is_x2apic() {
+            pr_err!(
+                "{}: a 32-bit kernel can't use CPUs in x2APIC mode: boot the first OS with nox2apic\n",
+                &**os
+            );
+            return Err(EINVAL);
+        }
         let (command_line, restarts_on_panic) = command_line(config, header, os)?;
         let console = match config.console {
             Some(port) => Some(IoPorts::request(port, os)?),
@@ -142,12 +157,18 @@ impl Loaded {
                 LOW_SLICE_LEN >> 10
             )
         })?;
-        let memory = pool.allocate(&request, os).inspect_err(|_| {
+        let limit = layout::limit(header);
+        let memory = pool.allocate(&request, limit, os).inspect_err(|_| {
             pr_err!(
-                "{}: {} MiB{} are not free in the pool: see /proc/iomem, and reserve more with memmap=\n",
+                "{}: {} MiB{}{} are not free in the pool: see /proc/iomem, and reserve more with memmap=\n",
                 &**os,
                 request.size >> 20,
-                if request.address.is_some() { " at that address" } else { " in one piece" }
+                if request.address.is_some() { " at that address" } else { " in one piece" },
+                match (request.address, limit) {
+                    (None, Some(layout::END_32)) => " below 896 MiB, where a 32-bit kernel must lie,",
+                    (None, Some(_)) => " below 4 GiB, where this kernel must lie,",
+                    _ => "",
+                }
             )
         })?;
         let slice = LowSlice::new(low.range()).ok_or(EINVAL)?;
@@ -198,12 +219,14 @@ impl Loaded {
 
     /// What its kernel is told.
     pub(crate) fn told(&self) -> Told<'_> {
+        let header = &self.files.kernel.header;
         Told {
             setup_header: self.files.kernel.setup_header(),
             command_line: &self.command_line,
             console: self.console.as_ref().map(IoPorts::base),
-            entry: ENTRY_64,
-            efi: self.files.kernel.header.efi,
+            mode: header.mode,
+            entry: header.entry,
+            efi: header.efi,
         }
     }
 }
@@ -215,6 +238,7 @@ fn command_line(config: &Config, kernel: &BzImage, os: &CString) -> Result<(CStr
         tsc_khz: preconditions::tsc_khz(),
         console: config.console,
         efi: kernel.efi,
+        mode: kernel.mode,
     };
     let mut buffer = KVec::from_elem(0u8, COMMAND_LINE_SIZE, GFP_KERNEL)?;
     let written =

@@ -89,6 +89,11 @@ impl LocalApic {
         }? Error)
     }
 
+    /// Whether the CPUs are in x2APIC mode, which they stay in when they are reset by INIT.
+    pub(crate) fn is_x2apic(&self) -> bool {
+        matches!(self.registers, Registers::X2Apic)
+    }
+
     /// Resets the CPUs with these APIC IDs: each then waits for a startup IPI and runs nothing.
     ///
     /// # Errors

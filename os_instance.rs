@@ -230,7 +230,7 @@ impl Os {
         // Not under the lock: they may be any files, of Mint itself even, which take it.
         let files = Files::get(&self.machine.images, paths, &self.name)?;
         self.transition(Action::Load, |os, inner| {
-            let loaded = Loaded::new(&os.machine.pool, &inner.config, files, &os.name)?;
+            let loaded = Loaded::new(&os.machine, &inner.config, files, &os.name)?;
             inner.loaded = Some(loaded);
             Ok(State::Loaded)
         })

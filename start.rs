@@ -4,6 +4,7 @@
 
 use crate::{
     assembled::assembled,
+    bzimage::Mode,
     cpu_offline::{self, OwnedCpu},
     firmware::{acpi, boot_params, efi},
     identity_map,
@@ -13,7 +14,7 @@ use crate::{
     mailbox,
     memmap::Range,
     phys_memory::Mapping,
-    wakeup::{Purpose, Stage, Trampoline, ANSWER_LIMIT, FIRST_LIMIT},
+    wakeup::{EntryMode, Purpose, Stage, Trampoline, ANSWER_LIMIT, FIRST_LIMIT},
 };
 use kernel::{prelude::*, str::CString};
 
@@ -25,7 +26,9 @@ pub(crate) struct Told<'a> {
     pub(crate) command_line: &'a CStr,
     /// The I/O port of its serial port, if it has one.
     pub(crate) console: Option<u16>,
-    /// The offset of its 64-bit entry from its start.
+    /// How it is entered.
+    pub(crate) mode: Mode,
+    /// The offset of its entry from its start.
     pub(crate) entry: u64,
     /// Whether it knows EFI firmware.
     pub(crate) efi: bool,
@@ -61,22 +64,14 @@ impl Cpus<'_> {
         let mut firmware = unsafe { Mapping::new(layout.firmware) }?;
         self.write_firmware(firmware.bytes(), told)?;
         drop(firmware);
-        let root = Range::new(layout.low.page_table_root(), layout::PAGE).ok_or(EINVAL)?;
-        // SAFETY: Both are the OS's, and none of its CPUs runs.
-        let (mut root, mut tables) =
-            unsafe { (Mapping::new(root)?, Mapping::new(layout.page_tables)?) };
-        let first = Range::new(0, layout::PAGE).ok_or(EINVAL)?;
-        identity_map::build(
-            root.bytes().try_into().map_err(|_| EINVAL)?,
-            tables.bytes(),
-            layout.page_tables.start(),
-            &[first, layout.firmware, layout.kernel],
-        )
-        .ok_or(EINVAL)?;
-        drop((root, tables));
+        let mode = match told.mode {
+            Mode::Protected => EntryMode::Protected,
+            // SAFETY: The caller's promise.
+            Mode::Long => unsafe { self.write_page_tables() }?,
+        };
 
         let purpose = Purpose::Start {
-            page_table_root: u32::try_from(layout.low.page_table_root())?,
+            mode,
             entry: layout.kernel.start() + told.entry,
             boot_params: layout.boot_params.start(),
         };
@@ -89,6 +84,30 @@ impl Cpus<'_> {
                 &**self.os,
                 first.number()
             );
+        })
+    }
+
+    /// Writes the page tables that a 64-bit kernel is entered with.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Cpus::start`].
+    unsafe fn write_page_tables(&self) -> Result<EntryMode> {
+        let layout = self.layout;
+        let root = Range::new(layout.low.page_table_root(), layout::PAGE).ok_or(EINVAL)?;
+        // SAFETY: Both are the OS's, and none of its CPUs runs.
+        let (mut root, mut tables) =
+            unsafe { (Mapping::new(root)?, Mapping::new(layout.page_tables)?) };
+        let first = Range::new(0, layout::PAGE).ok_or(EINVAL)?;
+        identity_map::build(
+            root.bytes().try_into().map_err(|_| EINVAL)?,
+            tables.bytes(),
+            layout.page_tables.start(),
+            &[first, layout.firmware, layout.kernel],
+        )
+        .ok_or(EINVAL)?;
+        Ok(EntryMode::Long {
+            page_table_root: u32::try_from(layout.low.page_table_root())?,
         })
     }
 

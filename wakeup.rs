@@ -17,14 +17,18 @@ use kernel::{
 // What the trampoline is told, by offset in the page; the names are those of `trampoline.S`.
 /// Written by it: how far it came, see [`Stage`]. 32 bits.
 const STAGE: usize = 0x700;
-/// 0: park, else: start. 32 bits.
-const START: usize = 0x704;
+/// What it is to do: one of the three below. 32 bits.
+const PURPOSE: usize = 0x704;
 /// Physical address of the top page table. 32 bits.
 const ROOT: usize = 0x708;
 /// Physical address of the kernel's entry. 64 bits.
 const ENTRY: usize = 0x710;
 /// Physical address of `boot_params`. 64 bits.
 const BOOT_PARAMS: usize = 0x718;
+
+// 0 is to park.
+const ENTER_PROTECTED: u32 = 1;
+const ENTER_LONG: u32 = 2;
 
 /// How long a CPU may take from the startup IPI to its answer. It takes microseconds on a
 /// machine and milliseconds in an emulator; a CPU that needs longer is not coming.
@@ -65,14 +69,25 @@ impl fmt::Display for Stage {
 pub(crate) enum Purpose {
     /// Rest.
     Park,
-    /// Enter a 64-bit kernel.
+    /// Enter a kernel.
     Start {
-        /// Physical address of the top page table, below 4 GiB.
-        page_table_root: u32,
-        /// Physical address of the kernel's 64-bit entry.
+        /// In this mode.
+        mode: EntryMode,
+        /// Physical address of its entry.
         entry: u64,
         /// Physical address of `boot_params`.
         boot_params: u64,
+    },
+}
+
+/// The mode of the CPU in which a kernel is entered.
+pub(crate) enum EntryMode {
+    /// Protected mode without paging.
+    Protected,
+    /// Long mode.
+    Long {
+        /// Physical address of the top page table, below 4 GiB.
+        page_table_root: u32,
     },
 }
 
@@ -106,12 +121,16 @@ impl Trampoline {
         let goal = match *purpose {
             Purpose::Park => Stage::PARKED,
             Purpose::Start {
-                page_table_root,
+                ref mode,
                 entry,
                 boot_params,
             } => {
-                bytes[START..][..4].copy_from_slice(&1u32.to_le_bytes());
-                bytes[ROOT..][..4].copy_from_slice(&page_table_root.to_le_bytes());
+                let (purpose, root) = match *mode {
+                    EntryMode::Protected => (ENTER_PROTECTED, 0),
+                    EntryMode::Long { page_table_root } => (ENTER_LONG, page_table_root),
+                };
+                bytes[PURPOSE..][..4].copy_from_slice(&purpose.to_le_bytes());
+                bytes[ROOT..][..4].copy_from_slice(&root.to_le_bytes());
                 bytes[ENTRY..][..8].copy_from_slice(&entry.to_le_bytes());
                 bytes[BOOT_PARAMS..][..8].copy_from_slice(&boot_params.to_le_bytes());
                 Stage::ENTERED
