@@ -15,7 +15,7 @@
 //!                                +--------------------------------------+
 //! ```
 
-use crate::bzimage::BzImage;
+use crate::kernel_image::KernelImage;
 use crate::memmap::Range;
 use core::fmt;
 
@@ -150,7 +150,7 @@ pub struct Layout {
     pub acpi: Range,
     /// Room for page tables.
     pub page_tables: Range,
-    /// What the kernel needs while it unpacks itself; its code is copied to the start.
+    /// What the kernel needs; its segments are copied there.
     pub kernel: Range,
     /// The initrd, if there is one; exactly its length.
     pub initrd: Option<Range>,
@@ -185,7 +185,7 @@ pub struct Efi {
 pub fn plan(
     range: Range,
     low: LowSlice,
-    image: &BzImage,
+    image: &KernelImage,
     initrd_len: u64,
 ) -> Result<Layout, Error> {
     if range.align_inwards(RANGE_ALIGN) != Some(range) {

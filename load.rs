@@ -4,11 +4,11 @@
 
 use crate::{
     backoff::Backoff,
-    bzimage::{BzImage, ENTRY_64},
     cpu_offline,
     firmware::cmdline,
     inspect,
     io_port::IoPorts,
+    kernel_image::KernelImage,
     layout::{self, Layout, LowSlice, LOW_SLICE_LEN},
     log::Shown,
     mem_reserve::{Allocation, Pool},
@@ -122,14 +122,14 @@ impl Loaded {
             return Err(EBUSY);
         }
         let request = config.memory.ok_or(EINVAL)?;
-        let header = &files.kernel.header;
-        if !header.efi {
+        let image = &files.kernel.image;
+        if !image.efi {
             pr_warn!(
                 "{}: this kernel has no CONFIG_EFI: a reboot in it resets the whole machine\n",
                 &**os
             );
         }
-        let (command_line, restarts_on_panic) = command_line(config, header, os)?;
+        let (command_line, restarts_on_panic) = command_line(config, image, os)?;
         let console = match config.console {
             Some(port) => Some(IoPorts::request(port, os)?),
             None => None,
@@ -155,7 +155,7 @@ impl Loaded {
             .initrd
             .as_ref()
             .map_or(0, |initrd| initrd.len() as u64);
-        let layout = layout::plan(memory.range(), slice, header, initrd_len).map_err(|error| {
+        let layout = layout::plan(memory.range(), slice, image, initrd_len).map_err(|error| {
             pr_err!("{}: {}\n", &**os, Shown(error));
             match error {
                 layout::Error::TooSmall { .. } => ENOMEM,
@@ -198,18 +198,19 @@ impl Loaded {
 
     /// What its kernel is told.
     pub(crate) fn told(&self) -> Told<'_> {
+        let image = &self.files.kernel.image;
         Told {
-            setup_header: self.files.kernel.setup_header(),
+            setup_header: &image.setup_header,
             command_line: &self.command_line,
             console: self.console.as_ref().map(IoPorts::base),
-            entry: ENTRY_64,
-            efi: self.files.kernel.header.efi,
+            entry: image.entry,
+            efi: image.efi,
         }
     }
 }
 
 /// The command line that `kernel` gets, and whether it says to restart after a panic.
-fn command_line(config: &Config, kernel: &BzImage, os: &CString) -> Result<(CString, bool)> {
+fn command_line(config: &Config, kernel: &KernelImage, os: &CString) -> Result<(CString, bool)> {
     let given = core::str::from_utf8(config.cmdline.to_bytes()).map_err(|_| EINVAL)?;
     let facts = cmdline::Facts {
         tsc_khz: preconditions::tsc_khz(),

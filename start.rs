@@ -19,7 +19,7 @@ use kernel::{prelude::*, str::CString};
 
 /// What a kernel is told beside what lies in its memory already.
 pub(crate) struct Told<'a> {
-    /// Its setup header, as its file has it.
+    /// Its setup header.
     pub(crate) setup_header: &'a [u8],
     /// Its command line.
     pub(crate) command_line: &'a CStr,
