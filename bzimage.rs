@@ -6,10 +6,13 @@
 //! `bzImage64_probe()` in `arch/x86/kernel/kexec-bzimage64.c`. Offsets are from the start of the
 //! file; all fields are little-endian.
 
+use crate::kernel_image::{
+    KernelImage, Mode, Segment, Segments, SetupHeader, SETUP_HEADER_END_MAX, SETUP_HEADER_START,
+};
 use core::fmt;
 
 /// Sectors of the real-mode setup code, not counting the boot sector; 0 means 4.
-const SETUP_SECTS: usize = 0x1f1;
+const SETUP_SECTS: usize = SETUP_HEADER_START;
 /// Length of the protected-mode code in units of 16 bytes.
 const SYSSIZE: usize = 0x1f4;
 /// Must be [`BOOT_FLAG_MAGIC`].
@@ -38,8 +41,6 @@ const PREF_ADDRESS: usize = 0x258;
 const INIT_SIZE: usize = 0x260;
 /// End of `init_size`, the last field of protocol 2.12 that is used here.
 const HEADER_END_MIN: usize = 0x264;
-/// `boot_params` has room for a header that ends here (`struct boot_params`: `edd_mbr_sig_buffer`).
-const HEADER_END_MAX: usize = 0x290;
 
 const BOOT_FLAG_MAGIC: u16 = 0xaa55;
 const HEADER_MAGIC: u32 = u32::from_le_bytes(*b"HdrS");
@@ -61,9 +62,6 @@ const ENTRY_32: u64 = 0;
 const ENTRY_64: u64 = 0x200;
 
 const SECTOR: usize = 512;
-
-/// Where the header starts that a boot loader copies into `boot_params`.
-pub const SETUP_HEADER_START: usize = SETUP_SECTS;
 
 /// Why a file is not a kernel that can be started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,64 +134,6 @@ impl fmt::Display for Error {
     }
 }
 
-/// The mode of the CPU in which a kernel is entered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// Protected mode without paging: a 32-bit kernel.
-    Protected,
-    /// Long mode: a 64-bit kernel.
-    Long,
-}
-
-/// A bzImage whose header has been checked.
-///
-/// # Invariants
-///
-/// The offsets below lie within the file, and the numbers are what [`parse`] promises.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BzImage {
-    setup_header_end: usize,
-    code_start: usize,
-    code_end: usize,
-    /// Boot protocol version, major in the high byte.
-    pub version: u16,
-    /// How it is entered.
-    pub mode: Mode,
-    /// Its entry in that mode, from the start of its code.
-    pub entry: u64,
-    /// Alignment of the load address in bytes, a power of two of at least 4096.
-    pub alignment: u64,
-    /// Address at which the kernel would like to be.
-    pub pref_address: u64,
-    /// Bytes from the load address on that must be free for the kernel; not less than its code.
-    pub init_size: u64,
-    /// Whether kernel, command line and initrd may lie above 4 GiB.
-    pub above_4g: bool,
-    /// Whether it knows EFI firmware.
-    pub efi: bool,
-    /// Longest command line in bytes, without the terminating zero.
-    pub cmdline_size: usize,
-    /// Highest address of the initrd's last byte, where `above_4g` does not hold.
-    pub initrd_addr_max: u64,
-}
-
-impl BzImage {
-    /// The part of the header that is copied to the same offset of `boot_params`.
-    pub fn setup_header<'a>(&self, file: &'a [u8]) -> &'a [u8] {
-        &file[SETUP_HEADER_START..self.setup_header_end]
-    }
-
-    /// The protected-mode code, which is what is loaded.
-    pub fn code<'a>(&self, file: &'a [u8]) -> &'a [u8] {
-        &file[self.code_start..self.code_end]
-    }
-
-    /// Bytes of protected-mode code.
-    pub fn code_len(&self) -> u64 {
-        (self.code_end - self.code_start) as u64
-    }
-}
-
 fn field<const N: usize>(file: &[u8], offset: usize) -> Result<[u8; N], Error> {
     file.get(offset..offset + N)
         .and_then(|bytes| bytes.try_into().ok())
@@ -208,7 +148,7 @@ fn field<const N: usize>(file: &[u8], offset: usize) -> Result<[u8; N], Error> {
 /// # Errors
 ///
 /// The first thing that is wrong with it; see [`Error`].
-pub fn parse(file: &[u8]) -> Result<BzImage, Error> {
+pub fn parse(file: &[u8]) -> Result<KernelImage, Error> {
     let u16_at = |offset| Ok(u16::from_le_bytes(field(file, offset)?));
     let u32_at = |offset| Ok(u32::from_le_bytes(field(file, offset)?));
 
@@ -221,7 +161,7 @@ pub fn parse(file: &[u8]) -> Result<BzImage, Error> {
         return Err(Error::OldProtocol(version));
     }
     let setup_header_end = HEADER + usize::from(field::<1>(file, JUMP_OPERAND)?[0]);
-    if !(HEADER_END_MIN..=HEADER_END_MAX).contains(&setup_header_end) {
+    if !(HEADER_END_MIN..=SETUP_HEADER_END_MAX).contains(&setup_header_end) {
         return Err(Error::HeaderLength(setup_header_end));
     }
     if field::<1>(file, LOADFLAGS)?[0] & LOADED_HIGH == 0 {
@@ -268,13 +208,18 @@ pub fn parse(file: &[u8]) -> Result<BzImage, Error> {
         return Err(Error::CommandLineSize(cmdline_size));
     }
 
-    // INVARIANT: `code_start + code` was checked against the length, and the header ends in the
-    // first two sectors, before any `code_start`.
-    Ok(BzImage {
-        setup_header_end,
-        code_start,
-        code_end: needed as usize,
-        version,
+    // The header ends in the first two sectors, before any `code_start`.
+    let setup_header = SetupHeader::new(&file[SETUP_HEADER_START..setup_header_end])
+        .ok_or(Error::HeaderLength(setup_header_end))?;
+    // INVARIANT: `needed` was checked against the length.
+    let segment = Segment {
+        offset: 0,
+        start: code_start,
+        end: needed as usize,
+    };
+    Ok(KernelImage {
+        segments: Segments::new([segment]).ok_or(Error::CodeLength(code))?,
+        setup_header,
         mode,
         entry,
         alignment: alignment.into(),

@@ -15,7 +15,7 @@
 //!                                +--------------------------------------+
 //! ```
 
-use crate::bzimage::{BzImage, Mode};
+use crate::kernel_image::{KernelImage, Mode};
 use crate::memmap::Range;
 use core::fmt;
 
@@ -159,7 +159,7 @@ pub struct Layout {
     pub acpi: Range,
     /// Room for page tables.
     pub page_tables: Range,
-    /// What the kernel needs while it unpacks itself; its code is copied to the start.
+    /// What the kernel needs; its segments are copied there.
     pub kernel: Range,
     /// The initrd, if there is one; exactly its length.
     pub initrd: Option<Range>,
@@ -184,7 +184,7 @@ pub struct Efi {
 }
 
 /// Where a range for `image` should end at the latest, if anywhere.
-pub fn limit(image: &BzImage) -> Option<u64> {
+pub fn limit(image: &KernelImage) -> Option<u64> {
     match image.mode {
         Mode::Protected => Some(END_32),
         Mode::Long if !image.above_4g => Some(FOUR_GIB),
@@ -203,7 +203,7 @@ pub fn limit(image: &BzImage) -> Option<u64> {
 pub fn plan(
     range: Range,
     low: LowSlice,
-    image: &BzImage,
+    image: &KernelImage,
     initrd_len: u64,
 ) -> Result<Layout, Error> {
     if range.align_inwards(RANGE_ALIGN) != Some(range) {

@@ -4,11 +4,11 @@
 
 use crate::{
     backoff::Backoff,
-    bzimage::{BzImage, Mode},
     cpu_offline,
     firmware::cmdline,
     inspect,
     io_port::IoPorts,
+    kernel_image::{KernelImage, Mode},
     layout::{self, Layout, LowSlice, LOW_SLICE_LEN},
     log::Shown,
     mem_reserve::Allocation,
@@ -128,8 +128,8 @@ impl Loaded {
             return Err(EBUSY);
         }
         let request = config.memory.ok_or(EINVAL)?;
-        let header = &files.kernel.header;
-        if !header.efi {
+        let image = &files.kernel.image;
+        if !image.efi {
             pr_warn!(
                 "{}: this kernel has no CONFIG_EFI: a reboot in it resets the whole machine\n",
                 &**os
@@ -137,14 +137,14 @@ impl Loaded {
         }
         // check_x2apic() (arch/x86/kernel/apic/apic.c): it would go on without a local APIC, by the
         // first OS's interrupt controller and timer.
-        if header.mode == Mode::Protected && machine.apic.is_x2apic() {
+        if image.mode == Mode::Protected && machine.apic.is_x2apic() {
             pr_err!(
                 "{}: a 32-bit kernel can't use CPUs in x2APIC mode: boot the first OS with nox2apic\n",
                 &**os
             );
             return Err(EINVAL);
         }
-        let (command_line, restarts_on_panic) = command_line(config, header, os)?;
+        let (command_line, restarts_on_panic) = command_line(config, image, os)?;
         let console = match config.console {
             Some(port) => Some(IoPorts::request(port, os)?),
             None => None,
@@ -157,7 +157,7 @@ impl Loaded {
                 LOW_SLICE_LEN >> 10
             )
         })?;
-        let limit = layout::limit(header);
+        let limit = layout::limit(image);
         let memory = pool.allocate(&request, limit, os).inspect_err(|_| {
             pr_err!(
                 "{}: {} MiB{}{} are not free in the pool: see /proc/iomem, and reserve more with memmap=\n",
@@ -176,7 +176,7 @@ impl Loaded {
             .initrd
             .as_ref()
             .map_or(0, |initrd| initrd.len() as u64);
-        let layout = layout::plan(memory.range(), slice, header, initrd_len).map_err(|error| {
+        let layout = layout::plan(memory.range(), slice, image, initrd_len).map_err(|error| {
             pr_err!("{}: {}\n", &**os, Shown(error));
             match error {
                 layout::Error::TooSmall { .. } => ENOMEM,
@@ -219,20 +219,20 @@ impl Loaded {
 
     /// What its kernel is told.
     pub(crate) fn told(&self) -> Told<'_> {
-        let header = &self.files.kernel.header;
+        let image = &self.files.kernel.image;
         Told {
-            setup_header: self.files.kernel.setup_header(),
+            setup_header: &image.setup_header,
             command_line: &self.command_line,
             console: self.console.as_ref().map(IoPorts::base),
-            mode: header.mode,
-            entry: header.entry,
-            efi: header.efi,
+            mode: image.mode,
+            entry: image.entry,
+            efi: image.efi,
         }
     }
 }
 
 /// The command line that `kernel` gets, and whether it says to restart after a panic.
-fn command_line(config: &Config, kernel: &BzImage, os: &CString) -> Result<(CString, bool)> {
+fn command_line(config: &Config, kernel: &KernelImage, os: &CString) -> Result<(CString, bool)> {
     let given = core::str::from_utf8(config.cmdline.to_bytes()).map_err(|_| EINVAL)?;
     let facts = cmdline::Facts {
         tsc_khz: preconditions::tsc_khz(),

@@ -4,10 +4,10 @@
 
 use crate::{
     assembled::assembled,
-    bzimage::Mode,
     cpu_offline::{self, OwnedCpu},
     firmware::{acpi, boot_params, efi},
     identity_map,
+    kernel_image::Mode,
     layout::{self, Layout},
     local_apic::LocalApic,
     log::Shown,
@@ -20,7 +20,7 @@ use kernel::{prelude::*, str::CString};
 
 /// What a kernel is told beside what lies in its memory already.
 pub(crate) struct Told<'a> {
-    /// Its setup header, as its file has it.
+    /// Its setup header.
     pub(crate) setup_header: &'a [u8],
     /// Its command line.
     pub(crate) command_line: &'a CStr,

@@ -6,7 +6,7 @@
 //! one that would undo that is refused rather than overridden, so that what a person writes is
 //! what the kernel gets.
 
-use crate::bzimage::Mode;
+use crate::kernel_image::Mode;
 use crate::kernel_params::{params, strtoull, Param};
 use core::fmt::{self, Write};
 
