@@ -110,8 +110,8 @@ impl<T: Directory> BinaryAttribute<T> {
 }
 
 /// What has a directory in sysfs.
-pub(crate) trait Directory: Sync + Sized + 'static {
-    /// The files in it.
+pub(crate) trait Directory: Send + Sync + Sized + 'static {
+    /// The files in it, which become visible in this order, after those of bytes.
     const ATTRIBUTES: &'static [Attribute<Self>];
     /// The files of bytes in it.
     const BINARY_ATTRIBUTES: &'static [BinaryAttribute<Self>] = &[];
@@ -232,7 +232,8 @@ pub(crate) struct Node<T: Directory> {
     data: T,
 }
 
-// SAFETY: A kobject may be used from any thread, and `data` is only shared.
+// SAFETY: A kobject may be used from any thread. `data` is shared with all who use the files, and
+// dropped by who drops the node; it may be, since a directory is `Send` and `Sync`.
 unsafe impl<T: Directory> Send for Node<T> {}
 // SAFETY: As above.
 unsafe impl<T: Directory> Sync for Node<T> {}
