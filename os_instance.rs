@@ -25,6 +25,7 @@ use crate::{
     preconditions,
     start::Cpus,
     state::{Action, Event, State},
+    wakeup::Trampoline,
     watch::Watch, //
 };
 use kernel::{
@@ -115,6 +116,7 @@ struct Running {
     started: Instant<Monotonic>,
     /// How long it ran until it ended, in milliseconds.
     ran_for: u64,
+    trampoline: Trampoline,
     watch: Watch,
     /// Why it is restarting, and when it is due.
     restart: Option<(Event, Instant<Monotonic>)>,
@@ -548,12 +550,13 @@ impl Os {
         result
     }
 
-    fn cpus<'a>(&'a self, loaded: &'a Loaded, running: &'a Running) -> Cpus<'a> {
+    fn cpus<'a>(&'a self, loaded: &'a Loaded, running: &'a mut Running) -> Cpus<'a> {
         Cpus {
             os: &self.name,
             apic: &self.machine.apic,
             layout: &loaded.layout,
             cpus: &running.cpus,
+            trampoline: &mut running.trampoline,
         }
     }
 
@@ -570,6 +573,8 @@ impl Os {
             started: Instant::now(),
             ran_for: 0,
             // SAFETY: The memory is this OS's, and stays so while it has CPUs.
+            trampoline: unsafe { Trampoline::new(layout.low.trampoline()) }?,
+            // SAFETY: As above.
             watch: unsafe { Watch::new(layout) }?,
             restart: None,
             _module: module,
