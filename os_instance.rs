@@ -223,10 +223,10 @@ impl Os {
     /// `ENOMEM` if there is too little memory, `ENOEXEC` for a kernel that can't be started, and
     /// those of reading the files.
     pub(crate) fn load(self: &Arc<Self>) -> Result {
+        preconditions::check_caller()?;
         let paths = {
             let inner = self.inner.lock();
             self.check(&inner, Action::Load)?;
-            preconditions::check_caller()?;
             Paths::of(&inner.config, &self.name)?
         };
         // Not under the lock: they may be any files, of Mint itself even, which take it.
@@ -246,6 +246,7 @@ impl Os {
     /// kernels, `ETIMEDOUT` if the CPU did not get as far as the kernel, `EIO` if an IPI was not
     /// delivered, `ESHUTDOWN` if the first OS is going down.
     pub(crate) fn start(self: &Arc<Self>) -> Result {
+        preconditions::check_caller()?;
         self.transition(Action::Start, Self::first_start)
     }
 
@@ -255,11 +256,11 @@ impl Os {
     ///
     /// Those of [`Os::start`], and of [`Os::stop`]. If it can't be started again it is crashed.
     pub(crate) fn restart(self: &Arc<Self>) -> Result {
+        preconditions::check_caller()?;
         self.transition(Action::Restart, |os, inner| {
             if inner.state == State::Loaded {
                 return os.first_start(inner);
             }
-            preconditions::check_caller()?;
             os.park(inner)?;
             os.start_again(inner)
         })
@@ -301,8 +302,19 @@ impl Os {
     }
 
     /// Sets whether it is restarted by itself after a crash; one that has crashed is at once.
-    pub(crate) fn set_recovery(self: &Arc<Self>, recovery: bool) {
+    ///
+    /// # Errors
+    ///
+    /// `EPERM` if the caller may not start kernels but wants it restarted, `ENODEV` if the OS is
+    /// being removed.
+    pub(crate) fn set_recovery(self: &Arc<Self>, recovery: bool) -> Result {
+        if recovery {
+            preconditions::check_caller()?;
+        }
         let mut inner = self.inner.lock();
+        if inner.removed {
+            return Err(ENODEV);
+        }
         inner.recovery = recovery;
         let Inner {
             state,
@@ -311,7 +323,7 @@ impl Os {
             ..
         } = &mut *inner
         else {
-            return;
+            return Ok(());
         };
         let recovering = matches!(running.restart, Some((Event::Panicked, _)));
         let next = match (*state, recovery) {
@@ -320,10 +332,11 @@ impl Os {
                 State::Restarting
             }
             (State::Restarting, false) if recovering && !loaded.restarts_on_panic => State::Crashed,
-            _ => return,
+            _ => return Ok(()),
         };
         self.enter(&mut inner, next);
         self.keep_watching(&inner);
+        Ok(())
     }
 
     /// How many times it was restarted since it was loaded.
@@ -472,7 +485,6 @@ impl Os {
 
     /// The first start since it was loaded.
     fn first_start(&self, inner: &mut Inner) -> Result<State> {
-        preconditions::check_caller()?;
         let loaded = inner.loaded.as_ref().ok_or(EINVAL)?;
         inner.running = Some(self.running(&inner.config, &loaded.layout)?);
         let result = self.boot(inner);

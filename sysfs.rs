@@ -388,8 +388,7 @@ fn store_recovery(os: &Node<Arc<Os>>, value: &CStr) -> Result {
             return Err(EINVAL);
         }
     };
-    os.set_recovery(recovery);
-    Ok(())
+    os.set_recovery(recovery)
 }
 
 /// Does `action` if `value` is 1.
