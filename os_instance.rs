@@ -296,6 +296,12 @@ impl Os {
         Ok(())
     }
 
+    /// Lets nobody use it any more, nor watch it, whatever it does.
+    pub(crate) fn abandon(self: &Arc<Self>) {
+        self.inner.lock().removed = true;
+        self.stop_watching();
+    }
+
     /// Whether it is restarted by itself after a crash.
     pub(crate) fn recovery(&self) -> bool {
         self.inner.lock().recovery
@@ -414,14 +420,15 @@ impl Os {
 
     /// Sees to it that it is watched, if its state calls for it.
     fn keep_watching(self: &Arc<Self>, inner: &Inner) {
-        if matches!(inner.state, State::Running | State::Restarting) {
+        let is_watched = matches!(inner.state, State::Running | State::Restarting);
+        if is_watched && !inner.removed {
             // If it is queued already, that is as good.
             let _ = queue().enqueue_delayed(self.clone(), msecs_to_jiffies(WATCH_INTERVAL));
         }
     }
 
-    /// Takes the work out of the queue, and waits for it if it runs. It must not be in a state that
-    /// is watched.
+    /// Takes the work out of the queue, and waits for it if it runs. The OS must be marked as
+    /// removed, so that nothing queues it again.
     fn stop_watching(self: &Arc<Self>) {
         let watcher = &raw const self.watcher;
         // SAFETY: The work is part of the OS, and initialised. Nobody holds the lock that it takes.

@@ -55,7 +55,8 @@ impl Root {
         })
     }
 
-    /// Removes all OSes, for good. None of them runs, since those hold the module.
+    /// Removes all OSes, for good. None of them runs, since those hold the module, unless it is taken
+    /// out by force.
     pub(crate) fn close(&self) {
         let oses = {
             let mut list = self.list.lock();
@@ -64,8 +65,10 @@ impl Root {
         };
         // Not under the lock: it waits for those who use the files, who may wait for the lock.
         for os in &oses {
-            // It is not running, so that nothing keeps it.
-            let _ = os.remove();
+            // Also one that can't be removed may not run the module's code any more.
+            if os.remove().is_err() {
+                os.abandon();
+            }
         }
         drop(oses);
     }
