@@ -110,7 +110,8 @@ impl Loaded {
     ///
     /// # Errors
     ///
-    /// `EBUSY` if the memory or the console is taken, or `files` are not those of `config`;
+    /// `EBUSY` if the memory or the console is taken, `files` are not those of `config`, or the
+    /// first OS is going to sleep;
     /// `ENOMEM` if there is too little memory; `EINVAL` if the configuration contradicts itself or
     /// the kernel. The log says what.
     pub(crate) fn new(
@@ -171,6 +172,7 @@ impl Loaded {
                 }
             )
         })?;
+        cpu_offline::check_awake(os)?;
         let slice = LowSlice::new(low.range()).ok_or(EINVAL)?;
         let initrd_len = files
             .initrd

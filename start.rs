@@ -44,6 +44,8 @@ pub(crate) struct Cpus<'a> {
     pub(crate) layout: &'a Layout,
     /// The CPUs, the one first that is started.
     pub(crate) cpus: &'a [OwnedCpu],
+    /// The page of the layout in which they wake up.
+    pub(crate) trampoline: &'a mut Trampoline,
 }
 
 impl Cpus<'_> {
@@ -58,7 +60,7 @@ impl Cpus<'_> {
     ///
     /// The memory of the layout must be the OS's, the kernel and the initrd in it, and none of the
     /// CPUs may run in it.
-    pub(crate) unsafe fn start(&self, told: &Told<'_>) -> Result {
+    pub(crate) unsafe fn start(&mut self, told: &Told<'_>) -> Result {
         let layout = self.layout;
         // SAFETY: The firmware area is the OS's, and none of its CPUs runs.
         let mut firmware = unsafe { Mapping::new(layout.firmware) }?;
@@ -116,12 +118,12 @@ impl Cpus<'_> {
     ///
     /// # Errors
     ///
-    /// `ETIMEDOUT` if one does not answer, `EIO` if an IPI was not delivered, `ENOMEM`.
+    /// `ETIMEDOUT` if one does not answer, `EIO` if an IPI was not delivered. No memory is needed.
     ///
     /// # Safety
     ///
     /// The memory of the layout must be the OS's.
-    pub(crate) unsafe fn park(&self) -> Result {
+    pub(crate) unsafe fn park(&mut self) -> Result {
         self.apic.init(self.cpus.iter().map(OwnedCpu::apic_id))?;
         for cpu in self.cpus {
             self.wake(cpu, &Purpose::Park).inspect_err(|_| {
@@ -137,10 +139,11 @@ impl Cpus<'_> {
     }
 
     /// Wakes `cpu`, which waits for a startup IPI, and waits until it has done what it was to do.
-    fn wake(&self, cpu: &OwnedCpu, purpose: &Purpose) -> Result {
+    fn wake(&mut self, cpu: &OwnedCpu, purpose: &Purpose) -> Result {
         let page = self.layout.low.trampoline();
+        let trampoline = &mut *self.trampoline;
         // SAFETY: The page is the OS's, whose CPUs have all been reset.
-        let trampoline = unsafe { Trampoline::prepare(page, purpose) }?;
+        unsafe { trampoline.prepare(purpose) };
         self.apic.startup(cpu.apic_id(), page)?;
         let answer = match trampoline.wait(FIRST_LIMIT) {
             Err(Stage::NONE) => {

@@ -91,15 +91,20 @@ pub(crate) enum EntryMode {
     },
 }
 
-/// A trampoline page that is ready for one CPU to wake up in.
+/// A page for the trampoline, in which one CPU at a time wakes up. It stays mapped, so that nothing
+/// is missing when a CPU is to be parked.
+///
+/// # Invariants
+///
+/// The page is ours, and no CPU runs in it but the one that [`Trampoline::prepare`] was last called
+/// for.
 pub(crate) struct Trampoline {
     goal: Stage,
     page: Watched,
 }
 
 impl Trampoline {
-    /// Makes the page at physical address `page` ready. It is written afresh each time, since its
-    /// last user changed it.
+    /// Maps the page at physical address `page`.
     ///
     /// # Errors
     ///
@@ -107,18 +112,33 @@ impl Trampoline {
     ///
     /// # Safety
     ///
-    /// The page must be ours, no CPU may run in it, and none but the one that is woken there may
-    /// until this is dropped.
-    pub(crate) unsafe fn prepare(page: u64, purpose: &Purpose) -> Result<Self> {
+    /// The page must be ours for as long as this lives, and no CPU may run in it but those that it
+    /// is prepared for.
+    pub(crate) unsafe fn new(page: u64) -> Result<Self> {
         let range = Range::new(page, PAGE).ok_or(EINVAL)?;
-        // SAFETY: The caller's promise; the CPU is only woken when the memory is not referred to
-        // any more.
-        let mut mapping = unsafe { Mapping::new(range) }?;
-        let bytes = mapping.bytes();
+        // SAFETY: The caller's promise; it is only referred to while it is prepared.
+        let page = unsafe { Mapping::new(range) }?.watch();
+        // INVARIANT: The caller's promise.
+        Ok(Trampoline {
+            goal: Stage::NONE,
+            page,
+        })
+    }
+
+    /// Makes the page ready for a CPU. It is written afresh each time, since its last user changed
+    /// it.
+    ///
+    /// # Safety
+    ///
+    /// No CPU may run in the page, and none but the one that is woken there may until the next
+    /// call.
+    pub(crate) unsafe fn prepare(&mut self, purpose: &Purpose) {
+        // SAFETY: The caller's promise; the CPU is only woken when this has returned.
+        let bytes = unsafe { self.page.bytes() };
         bytes.fill(0);
         let code = code();
         bytes[..code.len()].copy_from_slice(code);
-        let goal = match *purpose {
+        self.goal = match *purpose {
             Purpose::Park => Stage::PARKED,
             Purpose::Start {
                 ref mode,
@@ -136,10 +156,6 @@ impl Trampoline {
                 Stage::ENTERED
             }
         };
-        Ok(Trampoline {
-            goal,
-            page: mapping.watch(),
-        })
     }
 
     /// How far the CPU has come.
