@@ -16,8 +16,8 @@ use mint_fuzz::input::Input;
 use mint_unit::bzimage::{parse, Error};
 use mint_unit::firmware::{boot_params, e820, efi};
 use mint_unit::identity_map;
-use mint_unit::kernel_image::{KernelImage, SETUP_HEADER_START};
-use mint_unit::layout::{plan, Layout, LowSlice, LOW_SLICE_LEN, PAGE, RANGE_ALIGN};
+use mint_unit::kernel_image::{KernelImage, Mode, SETUP_HEADER_START};
+use mint_unit::layout::{limit, plan, Layout, LowSlice, END_32, LOW_SLICE_LEN, PAGE, RANGE_ALIGN};
 use mint_unit::memmap::Range;
 use std::cell::RefCell;
 
@@ -117,6 +117,12 @@ fn check_layout(
     assert_eq!(layout.kernel.len(), image.init_size);
     assert!(code.len() as u64 <= layout.kernel.len());
     assert_eq!(layout.initrd.map_or(0, |initrd| initrd.len()), initrd_len);
+    if image.mode == Mode::Protected {
+        assert!(layout.kernel.end() <= END_32);
+    }
+    if limit(image).is_none() {
+        assert!(image.above_4g);
+    }
     if !image.above_4g {
         assert!(range.end() <= 4 * G);
         let last = layout.initrd.map_or(0, |initrd| initrd.end() - 1);
