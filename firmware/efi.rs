@@ -148,16 +148,20 @@ pub fn write(
         HEADER_LEN + native * services.len(),
     )?;
 
-    // 4.3: vendor, revision (of 4 bytes and padding), handle and protocol of each of three
-    // consoles, runtime services, boot services, number of configuration tables, their address.
-    // Consoles and boot services stay 0.
+    // 4.3: vendor, revision (4 bytes, padded), handle and protocol of each of three consoles,
+    // runtime services, boot services, number of configuration tables, their address. Consoles
+    // and boot services stay 0.
     let field = |index| SYSTEM_TABLE + HEADER_LEN + native * index;
     page.put_native(field(0), page.address(VENDOR))?;
     page.put(field(1), &1u32.to_le_bytes())?;
     page.put_native(field(8), page.address(RUNTIME_SERVICES))?;
     page.put_native(field(10), configuration.len() as u64)?;
     page.put_native(field(11), page.address(CONFIGURATION_TABLE))?;
-    page.header(SYSTEM_TABLE, SYSTEM_TABLE_SIGNATURE, field(12))?;
+    page.header(
+        SYSTEM_TABLE,
+        SYSTEM_TABLE_SIGNATURE,
+        HEADER_LEN + native * 12,
+    )?;
 
     let mut len = 0;
     for descriptor in descriptors(layout, width)? {

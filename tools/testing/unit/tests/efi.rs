@@ -592,8 +592,8 @@ fn endbr(width: Width) -> [u8; 4] {
 fn of_width(status: Status, width: Width) -> usize {
     let code = status.as_usize() & !(1 << 63);
     match width {
-        Width::Bits32 => code | 1 << 31,
-        Width::Bits64 => code | 1 << 63,
+        Width::Bits32 => code | (1 << 31),
+        Width::Bits64 => code | (1 << 63),
     }
 }
 
