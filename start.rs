@@ -202,11 +202,15 @@ impl Cpus<'_> {
         let tables = area.get_mut(at(&layout.acpi)).ok_or(EINVAL)?;
         let rsdp = acpi::write(tables, layout.acpi.start(), &machine).ok_or(E2BIG)?;
 
-        let efi = &layout.efi;
+        let width = match told.mode {
+            Mode::Protected => efi::Width::Bits32,
+            Mode::Long => efi::Width::Bits64,
+        };
+        let (efi, services) = (&layout.efi, efi_runtime(width));
         area.get_mut(at(&efi.code))
-            .and_then(|page| page.get_mut(..efi_runtime().len()))
+            .and_then(|page| page.get_mut(..services.len()))
             .ok_or(E2BIG)?
-            .copy_from_slice(efi_runtime());
+            .copy_from_slice(services);
         let (before, memory_map) = area
             .split_at_mut_checked(at(&efi.memory_map).start)
             .ok_or(EINVAL)?;
@@ -215,7 +219,7 @@ impl Cpus<'_> {
             .and_then(|page| page.try_into().ok())
             .ok_or(EINVAL)?;
         let memory_map = memory_map.first_chunk_mut().ok_or(EINVAL)?;
-        let efi = efi::write(tables, memory_map, layout, rsdp).ok_or(E2BIG)?;
+        let efi = efi::write(tables, memory_map, layout, rsdp, width).ok_or(E2BIG)?;
 
         let page = area.get_mut(at(&layout.boot_params)).ok_or(EINVAL)?;
         boot_params::write(
@@ -236,6 +240,9 @@ impl Cpus<'_> {
 }
 
 /// The EFI runtime services, as assembled.
-fn efi_runtime() -> &'static [u8] {
-    assembled!(mint_efi_runtime, mint_efi_runtime_end)
+fn efi_runtime(width: efi::Width) -> &'static [u8] {
+    match width {
+        efi::Width::Bits32 => assembled!(mint_efi_runtime32, mint_efi_runtime32_end),
+        efi::Width::Bits64 => assembled!(mint_efi_runtime, mint_efi_runtime_end),
+    }
 }

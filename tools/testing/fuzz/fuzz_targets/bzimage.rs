@@ -139,7 +139,9 @@ fn check_layout(
 
     let rsdp = layout.acpi.start();
     let (mut tables, mut memory_map) = ([0xa5; PAGE as usize], [0xa5; PAGE as usize]);
-    let info = efi::write(&mut tables, &mut memory_map, layout, rsdp);
+    let [narrow, info] = [efi::Width::Bits32, efi::Width::Bits64]
+        .map(|width| efi::write(&mut tables, &mut memory_map, layout, rsdp, width));
+    assert_eq!(narrow.is_some(), layout.firmware.end() <= 4 * G);
     let mut page = [0xa5; boot_params::LEN];
     boot_params::write(&mut page, header, layout, rsdp, info);
     check_boot_params(&page, layout, rsdp);
