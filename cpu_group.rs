@@ -11,7 +11,9 @@ use crate::{
 };
 use kernel::{
     bindings,
-    impl_has_work, new_mutex, new_work,
+    impl_has_work,
+    new_mutex,
+    new_work,
     prelude::*,
     str::CString,
     sync::{Arc, Mutex},

@@ -31,8 +31,7 @@ impl Paths {
     ///
     /// # Errors
     ///
-    /// `EINVAL` if something is missing, `EBUSY` or `EINVAL` if the CPUs can't be had; the log says
-    /// what. `ENOMEM`.
+    /// `EINVAL` if something is missing; the log says what. `ENOMEM`.
     pub(crate) fn of(config: &Config, os: &CString) -> Result<Self> {
         let missing = |file: &str| {
             pr_err!(
@@ -43,12 +42,9 @@ impl Paths {
             );
             EINVAL
         };
-        let cpus = config.cpus.as_ref().ok_or_else(|| missing("cpus"))?;
+        config.cpus.as_ref().ok_or_else(|| missing("cpus"))?;
         config.memory.ok_or_else(|| missing("memory"))?;
         let kernel = config.kernel.as_ref().ok_or_else(|| missing("kernel"))?;
-        for cpu in cpus.iter() {
-            cpu_offline::check(cpu, os)?;
-        }
         let copy = |path: &CString| CString::try_from(&**path);
         Ok(Paths {
             kernel: copy(kernel)?,

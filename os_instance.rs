@@ -13,7 +13,7 @@
 use crate::{
     backoff::Backoff,
     cpu_group::{self, Taking},
-    cpu_offline::{CpuSet, OwnedCpu},
+    cpu_offline::{self, CpuSet, OwnedCpu},
     kobject::Announcer,
     load::{Files, Loaded, Paths},
     local_apic::LocalApic,
@@ -232,6 +232,9 @@ impl Os {
         let paths = {
             let inner = self.inner.lock();
             self.check(&inner, Action::Load)?;
+            for cpu in inner.config.cpus.iter().flat_map(CpuSet::iter) {
+                cpu_offline::check(cpu, &self.name)?;
+            }
             Paths::of(&inner.config, &self.name)?
         };
         // Not under the lock: they may be any files, of Mint itself even, which take it.
@@ -476,7 +479,8 @@ impl Os {
         let is_watched = matches!(inner.state, State::Running | State::Restarting);
         if is_watched && !inner.removed {
             // If it is queued already, that is as good.
-            let _ = work_queue::unbound().enqueue_delayed(self.clone(), msecs_to_jiffies(WATCH_INTERVAL));
+            let _ = work_queue::unbound()
+                .enqueue_delayed(self.clone(), msecs_to_jiffies(WATCH_INTERVAL));
         }
     }
 
@@ -575,7 +579,8 @@ impl Os {
                 Err(EBUSY)
             }
             (None, Some(cpus)) => {
-                let (span, taken) = Span::of(|| cpu_group::take(cpus, &self.name, &timing.exclusive));
+                let (span, taken) =
+                    Span::of(|| cpu_group::take(cpus, &self.name, &timing.exclusive));
                 timing.set(Phase::Offline, span);
                 taken
             }

@@ -142,13 +142,14 @@ impl Cpus<'_> {
         let exclusive = Exclusive::default();
         self.apic.init(self.cpus.iter().map(OwnedCpu::apic_id))?;
         for cpu in self.cpus {
-            self.wake(cpu, &Purpose::Park, &exclusive).inspect_err(|_| {
-                pr_err!(
-                    "{}: CPU {} can't be proved parked: its memory and CPUs are kept\n",
-                    &**self.os,
-                    cpu.number()
-                );
-            })?;
+            self.wake(cpu, &Purpose::Park, &exclusive)
+                .inspect_err(|_| {
+                    pr_err!(
+                        "{}: CPU {} can't be proved parked: its memory and CPUs are kept\n",
+                        &**self.os,
+                        cpu.number()
+                    );
+                })?;
             self.apic.init(core::iter::once(cpu.apic_id()))?;
         }
         Ok(())

@@ -6,12 +6,15 @@ import subprocess
 from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parent.parent
+BUSYBOX_I386 = Path(os.environ["MINT_CACHE"]) / "busybox-i386"
 GUEST = SOURCE / "scripts/guest"
 KO = Path(os.environ.get("MINT_KO") or SOURCE / "mint.ko")
 
 # 960 MiB below the tables that QEMU keeps under 2 GiB, and, for trampolines, two
 # slices of low memory.
 POOL = "memmap=960M$1G memmap=128K$128K"
+# Where 32-bit kernels can lie, for tests that start some.
+LOW_POOL = "memmap=256M$512M"
 # The first OS keeps IPIs to all CPUs of the machine to its own.
 NO_BROADCAST = "no_ipi_broadcast=1"
 

@@ -18,7 +18,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from first_os import GUEST, NO_BROADCAST, POOL, SOURCE, make_initramfs, make_successor_initramfs
+from first_os import (BUSYBOX_I386, GUEST, LOW_POOL, NO_BROADCAST, POOL, SOURCE, make_initramfs,
+                      make_successor_initramfs)
 from qemu_machine import CACHE, Machine, MachineError
 
 TESTS = SOURCE / "tools/testing/selftests/mint"
@@ -44,6 +45,7 @@ class Scenario:
     append: str = f"{NO_BROADCAST} {POOL}"
     environment: str = ""
     cpus: int = 4
+    memory: str = "3G"
     limit: int = LIMIT
     kernels: tuple = ()
     # Programs of the root's, and whether there is an initrd whose system can replace itself.
@@ -52,12 +54,21 @@ class Scenario:
     extra: tuple = ()
     # What a system that is made to fail says; its script waits for it.
     expected: tuple = ()
-    watch: bool = False
+    # The successors whose IPIs are watched, as WATCHED.
+    watch: dict = None
+    # Whether there is an initrd for 32-bit kernels.
+    i386: bool = False
     # What is seen of the machine once the script is over: yields (passed, name of the test).
     after: callable = None
 
     def __post_init__(self):
         self.name = self.name or self.script
+
+
+def is_i386(kernel):
+    """The flavour of Debian's i386 kernel, if it is one."""
+    found = re.search("-(686(-pae)?)$", kernel.parent.name)
+    return found and found[1]
 
 
 def panic(system):
@@ -83,17 +94,39 @@ DEATHS = tuple(rf"\[os1\].*{said}" for said in (
 ))
 
 
+# The successors of watch.sh and together.sh: where the RAM of each starts and ends, and its CPUs.
+WATCHED = {
+    "os1": (0x40000000, 0x50000000, (1, 2)),
+    "os2": (0x50000000, 0x60000000, (3, 4)),
+}
+TOGETHER = {
+    "os1": (0x40000000, 0x50000000, (1, 2)),
+    "os2": (0x20000000, 0x30000000, (3, 4)),
+}
+
+
+# What Debian's i386 kernels say of QEMU's CPU, whatever starts them: as an AMD CPU of family 6 it is
+# one that was not made for SMP (amd_k7_smp_check(), arch/x86/kernel/cpu/amd.c).
+NOT_FOR_SMP = (r"\[os[12]\].*WARNING: .*amd\.c:\d+ init_amd", r"\[os[12]\].*Modules linked in:\r?$")
+
+
 def scenarios(successor, others):
     cycles = int(os.environ.get("MINT_CYCLES") or 100)
     return [
-        Scenario("watch", cpus=5, watch=True, kernels=(others["6.1"],)),
+        Scenario("watch", cpus=5, watch=WATCHED, kernels=(others["6.1"],)),
         Scenario("cycles", environment=f"CYCLES={cycles}", limit=LIMIT + 4 * cycles),
         Scenario("life", expected=(panic("os1"),)),
         Scenario("deaths", expected=DEATHS),
         Scenario("postmortem", programs=("/usr/bin/makedumpfile",), expected=(panic("os1"),)),
         Scenario("traces", expected=(panic("os1"), r"\[os1\].*---\[ end Kernel panic")),
-        *(Scenario("kernels", name=f"kernels/{series}", kernels=(kernel,), expected=(panic("os1"),))
+        *(Scenario("kernels", name=f"kernels/{series}", kernels=(kernel,),
+                   expected=(panic("os1"), *(NOT_FOR_SMP if is_i386(kernel) else ())),
+                   append=f"{NO_BROADCAST} {POOL} {LOW_POOL}", i386=is_i386(kernel))
           for series, kernel in others.items()),
+        Scenario("together", cpus=5, watch=TOGETHER, kernels=(others["6.1-686-pae"],), i386=True,
+                 expected=NOT_FOR_SMP, append=f"{NO_BROADCAST} {POOL} {LOW_POOL}"),
+        Scenario("parallel", cpus=8, memory="4G",
+                 append=f"{NO_BROADCAST} memmap=960M$1G memmap=1G$4G memmap=448K$64K"),
         Scenario("start", environment=f"SUCCESSOR={successor.parent.name}", expected=(panic("os2"),)),
         Scenario("files"),
         Scenario("siblings", expected=(panic("os2"),)),
@@ -159,13 +192,6 @@ def successor_is_stopped_by_reboot(machine):
     yield True, "the first OS's log tells that os1 is stopped"
     machine.wait_end(60 * SLOW)
     yield machine.process.returncode == 0, "the machine is reset"
-
-
-# The successors of watch.sh: where the RAM of each starts and ends, and its CPUs.
-WATCHED = {
-    "os1": (0x40000000, 0x50000000, (1, 2)),
-    "os2": (0x50000000, 0x60000000, (3, 4)),
-}
 
 
 def compile_c(output, source, *options):
@@ -305,6 +331,9 @@ def run(scenario, first, successor, tools, provoke):
         for program in scenario.programs:
             files += with_libraries(program)
         successor_files = [provoke, f"{GUEST}/crash=/do.d/crash"]
+        if scenario.i386:
+            initrd = make_successor_initramfs(folder / "i386.cpio", busybox=BUSYBOX_I386)
+            files.append(f"{initrd}=/boot/initrd.i386")
         if scenario.kexec:
             inner = make_successor_initramfs(folder / "inner.cpio")
             outer = make_successor_initramfs(folder / "outer.cpio", [
@@ -315,7 +344,7 @@ def run(scenario, first, successor, tools, provoke):
             folder, successor, f"SLOW={SLOW}\n{scenario.environment}\n. /tests/{scenario.script}.sh\n",
             files, successor_files)
         with Machine(first, initramfs, f"mint.run=test {scenario.append}", names=PORTS,
-                     cpus=scenario.cpus, extra=extra) as machine:
+                     cpus=scenario.cpus, memory=scenario.memory, extra=extra) as machine:
             planned, ran = None, 0
             try:
                 for line in converse(machine, watcher, scenario.limit):
@@ -336,7 +365,7 @@ def run(scenario, first, successor, tools, provoke):
                 count(False, "what was waited for came")
             count(planned == ran and ran > 0, f"the script came to its end ({ran} of {planned} tests)")
             if watcher and planned:
-                for good, text in watcher.results(WATCHED):
+                for good, text in watcher.results(scenario.watch):
                     count(good, text)
             splats = [line for line in machine.splats(PORTS[:-1])
                       if not any(re.search(pattern, line) for pattern in scenario.expected)]
@@ -353,7 +382,8 @@ def main():
     successor = Path(os.environ.get("MINT_SUCCESSOR_KERNEL") or first)
     others = {}
     for path in map(Path, os.environ["MINT_OTHERS"].split()):
-        others[".".join(path.parent.name.split(".")[:2])] = path
+        series = ".".join(path.parent.name.split(".")[:2])
+        others[f"{series}-{is_i386(path)}" if is_i386(path) else series] = path
     names = sys.argv[1:]
     chosen = [s for s in scenarios(successor, others) if not names or {s.name, s.script} & set(names)]
     total = [0, 0]

@@ -100,13 +100,13 @@ done
 for file in load start restart stop; do
 	check "$file refuses 2" refuses "$EINVAL" 'write 1' $os/$file 2
 done
-check 'start refuses an OS that is not loaded' refuses "$EBUSY" "write 1 to 'load' first" $os/start 1
-check 'restart refuses an OS that is not loaded' refuses "$EBUSY" "write 1 to 'load' first" $os/restart 1
+check 'restart refuses an OS that is not loaded' refuses "$EBUSY" "write 1 to 'start' instead" $os/restart 1
 check 'stop refuses an OS that holds nothing' refuses "$EBUSY" 'holds nothing' $os/stop 1
 for file in cpus memory kernel; do
 	value=$(cat $os/$file)
 	put $os/$file ''
 	check "load refuses an OS without $file" refuses "$EINVAL" "write '$file' first" $os/load 1
+	check "start refuses an OS without $file" refuses "$EINVAL" "write '$file' first" $os/start 1
 	put $os/$file "$value"
 done
 

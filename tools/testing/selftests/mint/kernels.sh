@@ -28,6 +28,11 @@ check "$version: its log is read after that" has_own_log os1
 check "$version: its last words are in it" grep -q 'Kernel panic - not syncing: sysrq' /tmp/dmesg
 check "$version is restarted" put $os/restart 1
 check "$version comes up once more" up
+check "$version halts, and is halted" goes os1 halt 30 halted
+check "$version is restarted after that" put $os/restart 1
+check "$version comes up after that" up
+check "$version resets itself, and is restarted" goes os1 'echo b >/proc/sysrq-trigger' 30 restarting running
+check "$version comes up after that as well" up
 check "$version powers off, and is halted" goes os1 poweroff 30 halted
 note "$version: $(took) it was told to"
 check "$version is stopped" put $os/stop 1

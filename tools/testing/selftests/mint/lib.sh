@@ -169,14 +169,18 @@ ERANGE='Numerical result out of range'
 ENODATA='No data available'
 EBADMSG='Bad message'
 
-# make_os NAME CPUS MEMORY [CONSOLE] [KERNEL]: an OS that is ready to load.
+# make_os NAME CPUS MEMORY [CONSOLE] [KERNEL]: an OS that is ready to load. Debian's
+# 32-bit kernels get a user space of 32 bits.
 make_os() {
 	put $MINT/add "$1" &&
 		put "$MINT/$1/cpus" "$2" &&
 		put "$MINT/$1/memory" "$3" &&
 		put "$MINT/$1/console" "$4" &&
 		put "$MINT/$1/kernel" "${5:-/boot/vmlinuz}" &&
-		put "$MINT/$1/initrd" /boot/initrd
+		case $5 in
+		*-686 | *-686-pae) put "$MINT/$1/initrd" /boot/initrd.i386 ;;
+		*) put "$MINT/$1/initrd" /boot/initrd ;;
+		esac
 }
 
 # start_os NAME: loads and starts it, and waits for its user space.

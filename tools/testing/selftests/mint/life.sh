@@ -13,7 +13,7 @@ online=/sys/devices/system/cpu/online
 
 make_os os1 2-3 128M 0x2f8
 check 'recovery is disabled' is $os/recovery disabled
-check 'restart refuses an OS that is offline' refuses "$EBUSY" "write 1 to 'load' first" $os/restart 1
+check 'restart refuses an OS that is offline' refuses "$EBUSY" "write 1 to 'start' instead" $os/restart 1
 check 'restart refuses 2' refuses "$EINVAL" 'write 1' $os/restart 2
 watch_state os1 60 loaded running
 check 'it starts' start_os os1
