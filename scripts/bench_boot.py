@@ -18,7 +18,7 @@ def read_console(rig, machine, more=()):
     if splats := machine.splats(("first",)):
         raise MachineError("a system complained:\n" + "\n".join(splats))
     lines = machine.ports["first"].log.decode(errors="replace").replace("\r", "").split("\n")
-    return read_marks([line[4:] for line in lines if line.startswith("log [")], rig.tsc_hz), found
+    return read_marks([line[4:] for line in lines if line.startswith("log [")]), found
 
 
 def since(rig, marks, begun):
@@ -45,7 +45,7 @@ def successor(rig, phases):
     """From the write to start, and from that to load; the phases are for table 3."""
     report = rig.first_os("starts.sh", rig.small, pool=POOL, environment={
         "COUNT": 1, "CPUS": CPUS, "MEMORY": MEMORY, "ORDER": "parallel", "CMDLINE": QUIET})
-    marks = read_marks(report.logs["os1"], rig.tsc_hz)
+    marks = read_marks(report.logs["os1"])
     phases.append(report)
     return {"successor": since(rig, marks, report.wrote["os1", "start"][0]),
             "successor_from_load": since(rig, marks, report.wrote["os1", "load"][0])}

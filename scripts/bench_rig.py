@@ -40,14 +40,15 @@ class Marks:
     kernel_init: float
 
 
-def read_marks(lines, tsc_hz):
+def read_marks(lines):
     """The marks in the log of a system: see tools/bench/tsc.h.
 
     kernel_init is the line that native_smp_prepare_cpus() prints (arch/x86/kernel/smpboot.c),
     with one CPU as with many: the first thing that kernel_init_freeable() (init/main.c) calls
-    which prints something.
+    which prints something. The timestamps are those of sched_clock(), which is the TSC by the rate
+    that the kernel has found (cycles_2_ns(), arch/x86/kernel/tsc.c).
     """
-    events, clocks, begun = {}, [], None
+    events, clocks, begun, rate = {}, [], None, None
     for line in lines:
         found = re.match(r"\[ *([0-9.]+)\](?:\[[^]]*\])? (.*)", line)
         if not found:
@@ -55,15 +56,17 @@ def read_marks(lines, tsc_hz):
         seconds, text = float(found[1]), found[2]
         if text.startswith("smpboot: CPU0: "):
             begun = seconds
+        elif detected := re.fullmatch(r"tsc: Detected ([0-9.]+) MHz (processor|TSC)", text):
+            rate = float(detected[1]) * 1e6
         elif mark := re.fullmatch(r"mint-bench: (\w+) tsc=(\d+)", text):
             if mark[1] == "clock":
-                clocks.append(int(mark[2]) - seconds * tsc_hz)
+                clocks.append((int(mark[2]), seconds))
             else:
                 events[mark[1]] = int(mark[2])
-    if begun is None or not clocks or "user_space" not in events:
+    if begun is None or rate is None or not clocks or "user_space" not in events:
         raise MachineError("a log lacks marks:\n" + "\n".join(lines))
-    # The TSC when the log's clock was 0: by the line that was least late.
-    return Marks(events, max(clocks) + begun * tsc_hz)
+    # By the line that was least late.
+    return Marks(events, max(tsc - (seconds - begun) * rate for tsc, seconds in clocks))
 
 
 @dataclass
@@ -158,10 +161,12 @@ class Rig:
     def first_os(self, script, initrd, environment, *, pool, cpus=4, memory="3G", threads="single"):
         """Boots a first OS, has it run a script of tools/bench, and returns the Report."""
         initramfs = self.make_first(script, initrd, environment)
+        append = f"mint.run=test {NO_BROADCAST} {pool}"
+        if threads == "multi":
+            append += " maxcpus=1"
         while True:
             try:
-                with self.machine(initramfs, f"mint.run=test {NO_BROADCAST} {pool}",
-                                  cpus=cpus, memory=memory, threads=threads) as machine:
+                with self.machine(initramfs, append, cpus=cpus, memory=memory, threads=threads) as machine:
                     return self.converse(machine)
             except Discarded as broken:
                 self.discard(str(broken))
@@ -172,8 +177,7 @@ class Rig:
             try:
                 line = machine.wait("control", rb"([^\n]*)\n", LIMIT)[1].decode().strip()
             except MachineError as error:
-                # Before the script's first word, only the stock kernel has run.
-                if not machine.ports["control"].log:
+                if b"ready" not in machine.ports["control"].log:
                     raise Discarded(str(error)) from error
                 raise
             if line == "begin":
@@ -183,6 +187,9 @@ class Rig:
             elif line == "done":
                 machine.wait_end(60)
                 break
+            elif line == "ready":
+                if splats := machine.splats(PORTS[:1]):
+                    raise Discarded("\n".join(splats))
             elif line.startswith("failed: "):
                 machine.wait_end(60)
                 raise MachineError(machine.evidence(line))

@@ -15,24 +15,25 @@ tell_job() {
 }
 
 must insmod /mint.ko
-make_oses 1 1 256M "$CMDLINE"
+# The same CPU, one after the other.
+for os in os1 os2; do
+	make_os $os 2 256M "$CMDLINE"
+done
 job first-alone 0
 job control-1 0 &
 job control-2 1 &
 wait
+for who in first-alone control-1 control-2; do
+	tell_job $who
+done
 run_os os1
 report os1
 must put $MINT/os1/stop 1
-say both
-run_os os1 &
+run_os os2 &
 successor=$!
 while kill -0 $successor 2>/dev/null; do
 	job first 0
 	tell_job first
 done
-wait
-report os1
-for who in first-alone control-1 control-2; do
-	tell_job $who
-done
+report os2
 say done

@@ -33,6 +33,9 @@ for online in /sys/devices/system/cpu/cpu[0-9]*/online; do
 	[ "$(cat "$online")" = 1 ] || must put "$online" 1
 done
 
+# From here on, what goes wrong may be Mint's doing.
+say ready
+
 # make_os NAME CPUS MEMORY CMDLINE
 make_os() {
 	must put $MINT/add "$1"
@@ -71,6 +74,6 @@ run_os() {
 report() {
 	sed "s/^/$1 /" "/tmp/$1" >&3
 	[ ! -e "$MINT/$1/timing" ] || sed "s/^/$1 timing /" "$MINT/$1/timing" >&3
-	sed -n "s/^/$1 log /; /mint-bench: \\|smpboot: CPU0: /p" "$MINT/$1/dmesg" >&3
+	sed -n "s/^/$1 log /; /mint-bench: \\|smpboot: CPU0: \\|tsc: Detected /p" "$MINT/$1/dmesg" >&3
 	must grep -qx halted "$MINT/$1/state"
 }

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Table 3: what a start is made of, and what a successor costs the first OS beside its range."""
+
+from bench_rig import QUIET, MachineError, progress, read_marks
+
+# The lines of the file timing, in their order.
+PHASES = ("read", "copy", "offline", "tables", "entry", "exclusive")
+# Successors of one CPU for the memory of the first OS.
+COUNT = 7
+MACHINE = {"cpus": COUNT + 1, "memory": "3G", "pool": "memmap=960M$1G memmap=448K$64K"}
+PAGE_KIB = 4
+
+
+def phases(rig, reports):
+    """{phase: samples in seconds}: as Mint tells them, and as they are seen from outside."""
+    samples = {}
+    for report in reports:
+        marks = read_marks(report.logs["os1"])
+        loading, starting = (report.wrote["os1", name] for name in ("load", "start"))
+        for name, nanoseconds in report.timing.get("os1", {}).items():
+            samples.setdefault(name, []).append(nanoseconds / 1e9)
+        for name, ticks in (("write to load", loading[1] - loading[0]),
+                            ("write to start", starting[1] - starting[0]),
+                            ("entry to kernel_init", marks.kernel_init - starting[1]),
+                            ("kernel_init to user space", marks.events["user_space"] - marks.kernel_init)):
+            samples.setdefault(name, []).append(rig.seconds(ticks))
+    return samples
+
+
+def memory(rig, count):
+    """Samples of the KiB that all successors together cost once, and of the KiB that each one costs.
+
+    The images are held once for all that boot the same files; so what the first one costs and a
+    further one does not is what all share.
+    """
+    once, each = [], []
+    for number in range(1, count + 1):
+        report = rig.first_os("memory.sh", rig.small, **MACHINE, environment={
+            "COUNT": COUNT, "MEMORY": "128M", "CMDLINE": QUIET})
+        free = [int(line.split()[2]) for line in report.others if line.startswith("free ")]
+        if len(free) != COUNT + 1:
+            raise MachineError("\n".join(report.others))
+        per_successor = (free[1] - free[COUNT]) / (COUNT - 1)
+        each.append(per_successor * PAGE_KIB)
+        once.append((free[0] - free[1] - per_successor) * PAGE_KIB)
+        progress(f"table 3, {number} of {count}: {each[-1]:.0f} KiB for each successor, {once[-1]:.0f} KiB once")
+    return once, each
