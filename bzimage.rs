@@ -6,10 +6,13 @@
 //! `bzImage64_probe()` in `arch/x86/kernel/kexec-bzimage64.c`. Offsets are from the start of the
 //! file; all fields are little-endian.
 
+use crate::kernel_image::{
+    KernelImage, Mode, Segment, Segments, SetupHeader, SETUP_HEADER_END_MAX, SETUP_HEADER_START,
+};
 use core::fmt;
 
 /// Sectors of the real-mode setup code, not counting the boot sector; 0 means 4.
-const SETUP_SECTS: usize = 0x1f1;
+const SETUP_SECTS: usize = SETUP_HEADER_START;
 /// Length of the protected-mode code in units of 16 bytes.
 const SYSSIZE: usize = 0x1f4;
 /// Must be [`BOOT_FLAG_MAGIC`].
@@ -38,8 +41,6 @@ const PREF_ADDRESS: usize = 0x258;
 const INIT_SIZE: usize = 0x260;
 /// End of `init_size`, the last field of protocol 2.12 that is used here.
 const HEADER_END_MIN: usize = 0x264;
-/// `boot_params` has room for a header that ends here (`struct boot_params`: `edd_mbr_sig_buffer`).
-const HEADER_END_MAX: usize = 0x290;
 
 const BOOT_FLAG_MAGIC: u16 = 0xaa55;
 const HEADER_MAGIC: u32 = u32::from_le_bytes(*b"HdrS");
@@ -55,13 +56,12 @@ const XLF_CAN_BE_LOADED_ABOVE_4G: u16 = 1 << 1;
 const XLF_EFI_KEXEC: u16 = 1 << 4;
 /// A kernel with CONFIG_EFI_STUB starts like a program for EFI (PE/COFF specification).
 const MZ: [u8; 2] = *b"MZ";
-/// The 64-bit entry, from the start of the protected-mode code.
-pub const ENTRY_64: u64 = 0x200;
+/// The 32-bit entry, from the start of the protected-mode code.
+const ENTRY_32: u64 = 0;
+/// The 64-bit entry, from the same.
+const ENTRY_64: u64 = 0x200;
 
 const SECTOR: usize = 512;
-
-/// Where the header starts that a boot loader copies into `boot_params`.
-pub const SETUP_HEADER_START: usize = SETUP_SECTS;
 
 /// Why a file is not a kernel that can be started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,11 +83,9 @@ pub enum Error {
     NotLoadedHigh,
     /// The kernel was built without CONFIG_RELOCATABLE.
     NotRelocatable,
-    /// No 64-bit entry: a 32-bit kernel.
-    No64BitEntry,
     /// `kernel_alignment` is not a power of two of at least a page.
     Alignment(u32),
-    /// The protected-mode code, of so many bytes, ends before the 64-bit entry.
+    /// The protected-mode code, of so many bytes, ends before its entry.
     CodeLength(u64),
     /// `init_size` is smaller than the code itself.
     InitSize {
@@ -123,10 +121,9 @@ impl fmt::Display for Error {
             Error::NotRelocatable => {
                 f.write_str("kernel can't be relocated: build it with CONFIG_RELOCATABLE")
             }
-            Error::No64BitEntry => f.write_str("a 32-bit kernel: give a 64-bit one"),
             Error::Alignment(align) => write!(f, "kernel_alignment {align:#x} is impossible"),
             Error::CodeLength(code) => {
-                write!(f, "{code:#x} bytes of code have no 64-bit entry")
+                write!(f, "{code:#x} bytes of code have no entry")
             }
             Error::InitSize { init_size, code } => write!(
                 f,
@@ -134,51 +131,6 @@ impl fmt::Display for Error {
             ),
             Error::CommandLineSize(size) => write!(f, "cmdline_size {size} is impossible"),
         }
-    }
-}
-
-/// A bzImage whose header has been checked.
-///
-/// # Invariants
-///
-/// The offsets below lie within the file, and the numbers are what [`parse`] promises.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BzImage {
-    setup_header_end: usize,
-    code_start: usize,
-    code_end: usize,
-    /// Boot protocol version, major in the high byte.
-    pub version: u16,
-    /// Alignment of the load address in bytes, a power of two of at least 4096.
-    pub alignment: u64,
-    /// Address at which the kernel would like to be.
-    pub pref_address: u64,
-    /// Bytes from the load address on that must be free for the kernel; not less than its code.
-    pub init_size: u64,
-    /// Whether kernel, command line and initrd may lie above 4 GiB.
-    pub above_4g: bool,
-    /// Whether it knows EFI firmware.
-    pub efi: bool,
-    /// Longest command line in bytes, without the terminating zero.
-    pub cmdline_size: usize,
-    /// Highest address of the initrd's last byte, where `above_4g` does not hold.
-    pub initrd_addr_max: u64,
-}
-
-impl BzImage {
-    /// The part of the header that is copied to the same offset of `boot_params`.
-    pub fn setup_header<'a>(&self, file: &'a [u8]) -> &'a [u8] {
-        &file[SETUP_HEADER_START..self.setup_header_end]
-    }
-
-    /// The protected-mode code, which is what is loaded.
-    pub fn code<'a>(&self, file: &'a [u8]) -> &'a [u8] {
-        &file[self.code_start..self.code_end]
-    }
-
-    /// Bytes of protected-mode code.
-    pub fn code_len(&self) -> u64 {
-        (self.code_end - self.code_start) as u64
     }
 }
 
@@ -191,12 +143,12 @@ fn field<const N: usize>(file: &[u8], offset: usize) -> Result<[u8; N], Error> {
         })
 }
 
-/// Checks that `file` is a 64-bit bzImage that can be loaded anywhere, and finds its parts.
+/// Checks that `file` is a bzImage that can be loaded anywhere, and finds its parts.
 ///
 /// # Errors
 ///
 /// The first thing that is wrong with it; see [`Error`].
-pub fn parse(file: &[u8]) -> Result<BzImage, Error> {
+pub fn parse(file: &[u8]) -> Result<KernelImage, Error> {
     let u16_at = |offset| Ok(u16::from_le_bytes(field(file, offset)?));
     let u32_at = |offset| Ok(u32::from_le_bytes(field(file, offset)?));
 
@@ -209,7 +161,7 @@ pub fn parse(file: &[u8]) -> Result<BzImage, Error> {
         return Err(Error::OldProtocol(version));
     }
     let setup_header_end = HEADER + usize::from(field::<1>(file, JUMP_OPERAND)?[0]);
-    if !(HEADER_END_MIN..=HEADER_END_MAX).contains(&setup_header_end) {
+    if !(HEADER_END_MIN..=SETUP_HEADER_END_MAX).contains(&setup_header_end) {
         return Err(Error::HeaderLength(setup_header_end));
     }
     if field::<1>(file, LOADFLAGS)?[0] & LOADED_HIGH == 0 {
@@ -219,9 +171,11 @@ pub fn parse(file: &[u8]) -> Result<BzImage, Error> {
         return Err(Error::NotRelocatable);
     }
     let xloadflags = u16_at(XLOADFLAGS)?;
-    if xloadflags & XLF_KERNEL_64 == 0 {
-        return Err(Error::No64BitEntry);
-    }
+    // All 64-bit kernels of this protocol have it (`arch/x86/boot/header.S`).
+    let (mode, entry) = match xloadflags & XLF_KERNEL_64 {
+        0 => (Mode::Protected, ENTRY_32),
+        _ => (Mode::Long, ENTRY_64),
+    };
     let alignment = u32_at(KERNEL_ALIGNMENT)?;
     if !alignment.is_power_of_two() || alignment < 4096 {
         return Err(Error::Alignment(alignment));
@@ -233,7 +187,7 @@ pub fn parse(file: &[u8]) -> Result<BzImage, Error> {
     };
     let code_start = (setup_sects + 1) * SECTOR;
     let code = u64::from(u32_at(SYSSIZE)?) * 16;
-    if code <= ENTRY_64 {
+    if code <= entry {
         return Err(Error::CodeLength(code));
     }
     let needed = code_start as u64 + code;
@@ -254,17 +208,24 @@ pub fn parse(file: &[u8]) -> Result<BzImage, Error> {
         return Err(Error::CommandLineSize(cmdline_size));
     }
 
-    // INVARIANT: `code_start + code` was checked against the length, and the header ends in the
-    // first two sectors, before any `code_start`.
-    Ok(BzImage {
-        setup_header_end,
-        code_start,
-        code_end: needed as usize,
-        version,
+    // The header ends in the first two sectors, before any `code_start`.
+    let setup_header = SetupHeader::new(&file[SETUP_HEADER_START..setup_header_end])
+        .ok_or(Error::HeaderLength(setup_header_end))?;
+    // INVARIANT: `needed` was checked against the length.
+    let segment = Segment {
+        offset: 0,
+        start: code_start,
+        end: needed as usize,
+    };
+    Ok(KernelImage {
+        segments: Segments::new([segment]).ok_or(Error::CodeLength(code))?,
+        setup_header,
+        mode,
+        entry,
         alignment: alignment.into(),
         pref_address: u64::from_le_bytes(field(file, PREF_ADDRESS)?),
         init_size: init_size.into(),
-        above_4g: xloadflags & XLF_CAN_BE_LOADED_ABOVE_4G != 0,
+        above_4g: mode == Mode::Long && xloadflags & XLF_CAN_BE_LOADED_ABOVE_4G != 0,
         efi: xloadflags & XLF_EFI_KEXEC != 0 || file.starts_with(&MZ),
         cmdline_size: cmdline_size as usize,
         initrd_addr_max: u32_at(INITRD_ADDR_MAX)?.into(),

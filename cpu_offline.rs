@@ -26,8 +26,21 @@ kernel::sync::global_lock! {
 
 struct Owners {
     list: KVec<Owner>,
-    /// The first OS is about to go to sleep, or sleeps: no CPU is given away.
+    /// The first OS is about to go to sleep, or sleeps: no CPU and no memory is given away.
     asleep: bool,
+}
+
+impl Owners {
+    fn check_awake(&self, os: &CString) -> Result {
+        if self.asleep {
+            pr_err!(
+                "{}: the first OS is going to sleep: try again later\n",
+                &**os
+            );
+            return Err(EBUSY);
+        }
+        Ok(())
+    }
 }
 
 struct Owner {
@@ -148,13 +161,7 @@ impl OwnedCpu {
             if owners.list.iter().any(|owner| owner.cpu == id) {
                 return Err(EBUSY);
             }
-            if owners.asleep {
-                pr_err!(
-                    "{}: the first OS is going to sleep: try again later\n",
-                    &**os
-                );
-                return Err(EBUSY);
-            }
+            owners.check_awake(os)?;
             owners.list.push(owner, GFP_KERNEL)?;
         }
         // SAFETY: `cpu` is a possible CPU.
@@ -220,7 +227,7 @@ pub(crate) fn for_each_held(mut visit: impl FnMut(u32, &CString)) {
     }
 }
 
-/// Lets no CPU be given away until [`wake_up`].
+/// Lets no CPU and no memory be given away until [`wake_up`].
 ///
 /// # Errors
 ///
@@ -239,9 +246,20 @@ pub(crate) fn fall_asleep() -> Result {
     Ok(())
 }
 
-/// Lets CPUs be given away again.
+/// Lets CPUs and memory be given away again.
 pub(crate) fn wake_up() {
     OWNERS.lock().asleep = false;
+}
+
+/// Checks that the first OS neither sleeps nor is about to. Whoever takes memory for `os` asks
+/// after that: what goes to sleep looks for such memory after [`fall_asleep`], so that one of the
+/// two sees the other.
+///
+/// # Errors
+///
+/// `EBUSY` if it does; the log says so.
+pub(crate) fn check_awake(os: &CString) -> Result {
+    OWNERS.lock().check_awake(os)
 }
 
 fn set_phase(cpu: u32, phase: Phase) {

@@ -116,11 +116,16 @@ impl Notifier {
         let notifier = unsafe { &*kernel::container_of!(Opaque::cast_from(block), Self, block) };
         let result = match event as u32 {
             bindings::PM_SUSPEND_PREPARE => cpu_offline::fall_asleep(),
-            // What is reserved is not part of the image.
-            bindings::PM_HIBERNATION_PREPARE | bindings::PM_RESTORE_PREPARE => notifier
-                .machine
-                .check_nothing_loaded()
-                .and_then(|()| cpu_offline::fall_asleep()),
+            // What is reserved is not part of the image. It is looked at when no more can be taken.
+            bindings::PM_HIBERNATION_PREPARE | bindings::PM_RESTORE_PREPARE => {
+                cpu_offline::fall_asleep().and_then(|()| {
+                    let machine = &notifier.machine;
+                    // The chain does not tell who refuses that it is over.
+                    machine
+                        .check_nothing_loaded()
+                        .inspect_err(|_| cpu_offline::wake_up())
+                })
+            }
             _ => {
                 cpu_offline::wake_up();
                 Ok(())

@@ -12,24 +12,18 @@ use crate::{
     phys_memory,
     postmortem::{
         elf_core::ElfCore,
-        events::{self, Events},
+        events::{self, Events, RECORDS_MAX},
+        note_search::NoteSearch,
         page_walk::AddressSpace,
-        printk_log::{Entry, Escaped, Log, TEXT_LEN_MAX},
+        printk_log::{self, Entry, Escaped, Log, TEXT_LEN_MAX},
         vmcoreinfo::{self, Architecture, VmcoreInfo, NOTE_HEADER_LEN, NOTE_LEN_MAX},
         PhysicalMemory,
     },
     state::Event,
 };
-use core::fmt::Display;
+use core::fmt::{self, Display};
 use kernel::{prelude::*, str::CString};
 
-/// How many pages are searched for VMCOREINFO at a time while an OS runs: 256 MiB of its memory,
-/// which takes some milliseconds.
-const PAGES_AT_A_TIME: u64 = 1 << 16;
-/// After so many looks through all the memory in vain, half as many pages are searched.
-const LOOKS: u32 = 128;
-/// As often at most, which leaves 4 MiB at a time.
-const HALVINGS: u32 = 6;
 /// The longest log that is shown, in bytes of text: what an OS says of the size of its log is not
 /// to use up the first OS's memory.
 const LOG_MAX: usize = 32 << 20;
@@ -51,10 +45,7 @@ struct Found {
 pub(crate) struct Inspector {
     memory: OsMemory,
     found: Option<Found>,
-    /// From where to look on for it.
-    from: u64,
-    /// How many times all the memory was looked through in vain.
-    looks: u32,
+    search: NoteSearch,
     events: Events,
     /// A record's text.
     text: KVec<u8>,
@@ -77,8 +68,7 @@ impl Inspector {
             // SAFETY: The caller's promise.
             memory: unsafe { OsMemory::new(layout) },
             found: None,
-            from: 0,
-            looks: 0,
+            search: NoteSearch::new(),
             events: Events::new(),
             text: KVec::from_elem(0, TEXT_LEN_MAX, GFP_KERNEL)?,
             snapshot: KVVec::new(),
@@ -88,7 +78,7 @@ impl Inspector {
     /// Forgets the kernel, for another that is to be started.
     pub(crate) fn forget(&mut self) {
         self.lose();
-        self.looks = 0;
+        self.search = NoteSearch::new();
         self.snapshot = KVVec::new();
     }
 
@@ -97,7 +87,11 @@ impl Inspector {
         self.lose_if_gone();
         if self.found.is_none() {
             // If that is not the one, the next may be.
-            let _ = self.search(PAGES_AT_A_TIME >> (self.looks / LOOKS).min(HALVINGS));
+            let [_, range] = self.memory.ranges();
+            let open = |mem: &mut dyn PhysicalMemory, note| open(mem, note, &mut self.text);
+            let limit = self.search.limit();
+            let found = self.search.look(&mut self.memory, &range, limit, open);
+            self.found = found.ok();
         }
         let log = self.found.as_ref()?.log;
         match self.events.scan(&log, &mut self.memory, &mut self.text) {
@@ -133,7 +127,7 @@ impl Inspector {
     /// Has the kernel searched for again.
     fn lose(&mut self) {
         self.found = None;
-        self.from = 0;
+        self.search.rewind();
         self.events = Events::new();
     }
 
@@ -146,7 +140,7 @@ impl Inspector {
         let Ok(ids) = log.ids(&mut self.memory, None) else {
             return;
         };
-        for id in ids {
+        for id in ids.newest(RECORDS_MAX) {
             let entry = log.read(&mut self.memory, id, &mut self.text);
             let Ok(Entry::Record(record)) = entry else {
                 continue;
@@ -172,26 +166,18 @@ impl Inspector {
                 pr_err!("{}: no kernel log is found in its memory\n", &**os);
             })?;
             let found = self.found.as_ref().ok_or(ENODATA)?;
-            let mut snapshot = KVVec::new();
-            let mut result = Ok(());
+            let mut snapshot = Snapshot::new();
             found
                 .log
-                .write_text(&mut self.memory, &mut self.text, &mut |text| {
-                    if snapshot.len() + text.len() > LOG_MAX {
-                        result = Err(EFBIG);
+                .write_text(&mut self.memory, &mut self.text, &mut snapshot)
+                .map_err(|error| match error {
+                    printk_log::Error::Stopped => snapshot.refusal,
+                    _ => {
+                        pr_err!("{}: its kernel log: {}\n", &**os, Shown(error));
+                        EBADMSG
                     }
-                    if result.is_ok() {
-                        result = snapshot
-                            .extend_from_slice(text, GFP_KERNEL)
-                            .map_err(Error::from);
-                    }
-                })
-                .map_err(|error| {
-                    pr_err!("{}: its kernel log: {}\n", &**os, Shown(error));
-                    EBADMSG
                 })?;
-            result?;
-            self.snapshot = snapshot;
+            self.snapshot = snapshot.text;
         }
         let rest = usize::try_from(offset)
             .ok()
@@ -226,70 +212,76 @@ impl Inspector {
     }
 
     /// Looks for the kernel in all the memory, if it is not known.
-    fn search_all(&mut self) -> Result {
-        if self.found.is_none() {
-            self.from = 0;
-            self.search(u64::MAX)?;
-        }
-        Ok(())
-    }
-
-    /// Looks for the kernel in at most `pages` pages, and starts over at the end.
     ///
     /// # Errors
     ///
     /// `ENODATA` if it is not there; `EBADMSG` if none of what looks like it can be used.
-    fn search(&mut self, mut pages: u64) -> Result {
-        let [_, range] = self.memory.ranges();
-        let mut error = ENODATA;
-        loop {
-            let before = self.from.max(range.start());
-            let (note, next) = vmcoreinfo::find(&mut self.memory, &range, before, pages);
-            pages = pages.saturating_sub((next - before) / PAGE);
-            self.from = next;
-            if next >= range.end() {
-                self.from = 0;
-                self.looks = self.looks.saturating_add(1);
-            }
-            let Some(note) = note else {
-                return Err(error);
-            };
-            match self.open(note) {
-                Ok(found) => {
-                    self.found = Some(found);
-                    return Ok(());
-                }
-                Err(other) => error = other,
-            }
-            if self.from == 0 || pages == 0 {
-                return Err(error);
-            }
+    fn search_all(&mut self) -> Result {
+        if self.found.is_none() {
+            let [_, range] = self.memory.ranges();
+            let open = |mem: &mut dyn PhysicalMemory, note| open(mem, note, &mut self.text);
+            let found = self
+                .search
+                .look_everywhere(&mut self.memory, &range, open)
+                .map_err(|error| error.unwrap_or(ENODATA))?;
+            self.found = Some(found);
+        }
+        Ok(())
+    }
+}
+
+/// Reads the kernel whose note is at `address`; `text` is for its records.
+fn open(mem: &mut dyn PhysicalMemory, address: u64, text: &mut [u8]) -> Result<Found> {
+    let mut note = KVec::from_elem(0, NOTE_LEN_MAX, GFP_KERNEL)?;
+    mem.read(address, &mut note).ok_or(EBADMSG)?;
+    let info = VmcoreInfo::parse(&note).map_err(|_| EBADMSG)?;
+    let architecture = info.architecture().map_err(|_| EBADMSG)?;
+    let len = info.note_len();
+    let space = AddressSpace::new(mem, &info).map_err(|_| EBADMSG)?;
+    let log = Log::open(mem, &info, &space).map_err(|_| EBADMSG)?;
+    // Whose memory is not that of another kernel meanwhile.
+    let last = Events::new().scan(&log, mem, text);
+    if last == Ok(Some(events::Event::Replaced)) {
+        return Err(ENODATA);
+    }
+    let page_offset = space.page_offset(mem);
+    note.truncate(len);
+    Ok(Found {
+        address,
+        note,
+        architecture,
+        page_offset,
+        log,
+    })
+}
+
+/// A log's text, as it is written.
+struct Snapshot {
+    text: KVVec<u8>,
+    /// Why no more is taken, once that is so.
+    refusal: Error,
+}
+
+impl Snapshot {
+    fn new() -> Self {
+        Snapshot {
+            text: KVVec::new(),
+            refusal: EFBIG,
         }
     }
+}
 
-    /// Reads the kernel whose note is at `address`.
-    fn open(&mut self, address: u64) -> Result<Found> {
-        let mut note = KVec::from_elem(0, NOTE_LEN_MAX, GFP_KERNEL)?;
-        self.memory.read(address, &mut note).ok_or(EBADMSG)?;
-        let info = VmcoreInfo::parse(&note).map_err(|_| EBADMSG)?;
-        let architecture = info.architecture().map_err(|_| EBADMSG)?;
-        let len = info.note_len();
-        let space = AddressSpace::new(&mut self.memory, &info).map_err(|_| EBADMSG)?;
-        let log = Log::open(&mut self.memory, &info, &space).map_err(|_| EBADMSG)?;
-        // Whose memory is not that of another kernel meanwhile.
-        let last = Events::new().scan(&log, &mut self.memory, &mut self.text);
-        if last == Ok(Some(events::Event::Replaced)) {
-            return Err(ENODATA);
+impl fmt::Write for Snapshot {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if self.text.len() + text.len() > LOG_MAX {
+            return Err(fmt::Error);
         }
-        let page_offset = space.page_offset(&mut self.memory);
-        note.truncate(len);
-        Ok(Found {
-            address,
-            note,
-            architecture,
-            page_offset,
-            log,
-        })
+        self.text
+            .extend_from_slice(text.as_bytes(), GFP_KERNEL)
+            .map_err(|_| {
+                self.refusal = ENOMEM;
+                fmt::Error
+            })
     }
 }
 

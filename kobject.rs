@@ -110,8 +110,8 @@ impl<T: Directory> BinaryAttribute<T> {
 }
 
 /// What has a directory in sysfs.
-pub(crate) trait Directory: Sync + Sized + 'static {
-    /// The files in it.
+pub(crate) trait Directory: Send + Sync + Sized + 'static {
+    /// The files in it, which become visible in this order, after those of bytes.
     const ATTRIBUTES: &'static [Attribute<Self>];
     /// The files of bytes in it.
     const BINARY_ATTRIBUTES: &'static [BinaryAttribute<Self>] = &[];
@@ -232,7 +232,8 @@ pub(crate) struct Node<T: Directory> {
     data: T,
 }
 
-// SAFETY: A kobject may be used from any thread, and `data` is only shared.
+// SAFETY: A kobject may be used from any thread. `data` is shared with all who use the files, and
+// dropped by who drops the node; it may be, since a directory is `Send` and `Sync`.
 unsafe impl<T: Directory> Send for Node<T> {}
 // SAFETY: As above.
 unsafe impl<T: Directory> Sync for Node<T> {}
@@ -336,8 +337,18 @@ impl<T: Directory> Node<T> {
         // SAFETY: The kset is prepared as this wants it; it initialises the kobject even if it
         // fails. Dropping the node undoes it, and takes out the files below as well.
         to_result(unsafe { bindings::kset_register(node.kset.get()) })?;
-        for attribute in T::ATTRIBUTES {
+        // A file can be used at once, so that what tells of its use is there before.
+        if let Some(announcer) = &node.announcer {
+            *announcer.kobject.lock() = NonNull::new(node.kobject()).map(Announced);
+        }
+        for attribute in T::BINARY_ATTRIBUTES {
             // SAFETY: The kobject is in sysfs, and the attribute is static.
+            to_result(unsafe {
+                bindings::sysfs_create_bin_file(node.kobject(), &attribute.attribute)
+            })?;
+        }
+        for attribute in T::ATTRIBUTES {
+            // SAFETY: As above.
             to_result(unsafe {
                 bindings::sysfs_create_file_ns(
                     node.kobject(),
@@ -346,20 +357,11 @@ impl<T: Directory> Node<T> {
                 )
             })?;
         }
-        for attribute in T::BINARY_ATTRIBUTES {
-            // SAFETY: As above.
-            to_result(unsafe {
-                bindings::sysfs_create_bin_file(node.kobject(), &attribute.attribute)
-            })?;
-        }
         // Only now, since it is when the files are there that they can be used.
         // SAFETY: The kobject is in sysfs; nobody else changes this bit. Nobody need listen.
         unsafe {
             (*node.kobject()).set_uevent_suppress(0);
             let _ = bindings::kobject_uevent(node.kobject(), bindings::kobject_action_KOBJ_ADD);
-        }
-        if let Some(announcer) = &node.announcer {
-            *announcer.kobject.lock() = NonNull::new(node.kobject()).map(Announced);
         }
         Ok(node)
     }

@@ -15,7 +15,7 @@
 //!                                +--------------------------------------+
 //! ```
 
-use crate::bzimage::BzImage;
+use crate::kernel_image::{KernelImage, Mode};
 use crate::memmap::Range;
 use core::fmt;
 
@@ -33,6 +33,10 @@ const IOAPIC: u64 = 0x800;
 /// Length of the firmware area in bytes.
 const FIRMWARE_LEN: u64 = 1 << 20;
 const FOUR_GIB: u64 = 1 << 32;
+/// The end of what a 32-bit kernel can lie in: what it maps for good, by the usual split of its
+/// address space (`extract_kernel()` in `arch/x86/boot/compressed/misc.c`, "Destination address
+/// too large"). Its other RAM may lie above.
+pub const END_32: u64 = 896 << 20;
 
 // What the firmware area holds, by offset.
 const BOOT_PARAMS: u64 = 0;
@@ -57,6 +61,8 @@ pub enum Error {
     },
     /// The range reaches above 4 GiB and the kernel does not.
     Above4G,
+    /// A 32-bit kernel would end above [`END_32`].
+    TooHighFor32Bit,
     /// The initrd would end above what the kernel can reach.
     InitrdTooHigh {
         /// The highest address of its last byte.
@@ -76,6 +82,9 @@ impl fmt::Display for Error {
                 needed.div_ceil(1 << 20)
             ),
             Error::Above4G => f.write_str("this kernel needs a range below 4 GiB"),
+            Error::TooHighFor32Bit => f.write_str(
+                "a 32-bit kernel must lie below 896 MiB: reserve memory there with memmap=, and write it to 'memory' as SIZE@ADDRESS",
+            ),
             Error::InitrdTooHigh { max } => {
                 write!(f, "this kernel needs its initrd below {max:#x}")
             }
@@ -150,7 +159,7 @@ pub struct Layout {
     pub acpi: Range,
     /// Room for page tables.
     pub page_tables: Range,
-    /// What the kernel needs while it unpacks itself; its code is copied to the start.
+    /// What the kernel needs; its segments are copied there.
     pub kernel: Range,
     /// The initrd, if there is one; exactly its length.
     pub initrd: Option<Range>,
@@ -174,6 +183,15 @@ pub struct Efi {
     pub memory_map: Range,
 }
 
+/// Where a range for `image` should end at the latest, if anywhere.
+pub fn limit(image: &KernelImage) -> Option<u64> {
+    match image.mode {
+        Mode::Protected => Some(END_32),
+        Mode::Long if !image.above_4g => Some(FOUR_GIB),
+        Mode::Long => None,
+    }
+}
+
 /// Plans the layout of a successor that boots `image` with an initrd of `initrd_len` bytes (0:
 /// none) in `range`.
 ///
@@ -185,7 +203,7 @@ pub struct Efi {
 pub fn plan(
     range: Range,
     low: LowSlice,
-    image: &BzImage,
+    image: &KernelImage,
     initrd_len: u64,
 ) -> Result<Layout, Error> {
     if range.align_inwards(RANGE_ALIGN) != Some(range) {
@@ -218,13 +236,19 @@ pub fn plan(
     let kernel = kernel_start
         .and_then(|start| Range::new(start, image.init_size))
         .ok_or(too_small)?;
-    let initrd = Range::new(range.end() - initrd_room.unwrap_or(0), initrd_len);
-    if let Some(initrd) = initrd {
+    if image.mode == Mode::Protected && kernel.end() > END_32 {
+        return Err(Error::TooHighFor32Bit);
+    }
+    // As high as it may be: the kernel frees it, and has its other memory in one piece.
+    let mut top = range.end();
+    if !image.above_4g {
         let max = image.initrd_addr_max;
-        if !image.above_4g && initrd.end() - 1 > max {
+        top = top.min(max.saturating_add(1) & !(PAGE - 1));
+        if initrd_len > 0 && top.saturating_sub(initrd_room.unwrap_or(0)) < kernel.end() {
             return Err(Error::InitrdTooHigh { max });
         }
     }
+    let initrd = Range::new(top.saturating_sub(initrd_room.unwrap_or(0)), initrd_len);
 
     let part = |offset: u64, end: u64| {
         Range::from_to(range.start() + offset, range.start() + end).ok_or(too_small)

@@ -4,16 +4,16 @@
 
 use crate::{
     backoff::Backoff,
-    bzimage::{BzImage, ENTRY_64},
     cpu_offline,
     firmware::cmdline,
     inspect,
     io_port::IoPorts,
+    kernel_image::{KernelImage, Mode},
     layout::{self, Layout, LowSlice, LOW_SLICE_LEN},
     log::Shown,
-    mem_reserve::{Allocation, Pool},
+    mem_reserve::Allocation,
     mint_kexec::{self, ImageRef, Images, Kernel},
-    os_instance::Config,
+    os_instance::{Config, Machine},
     preconditions::{self, COMMAND_LINE_SIZE},
     start::Told,
 };
@@ -110,10 +110,17 @@ impl Loaded {
     ///
     /// # Errors
     ///
-    /// `EBUSY` if the memory or the console is taken, or `files` are not those of `config`;
+    /// `EBUSY` if the memory or the console is taken, `files` are not those of `config`, or the
+    /// first OS is going to sleep;
     /// `ENOMEM` if there is too little memory; `EINVAL` if the configuration contradicts itself or
     /// the kernel. The log says what.
-    pub(crate) fn new(pool: &Pool, config: &Config, files: Files, os: &CString) -> Result<Self> {
+    pub(crate) fn new(
+        machine: &Machine,
+        config: &Config,
+        files: Files,
+        os: &CString,
+    ) -> Result<Self> {
+        let pool = &machine.pool;
         if !files.paths.are_the_same(&Paths::of(config, os)?) {
             pr_err!(
                 "{}: it was configured anew while its files were read: load it again\n",
@@ -122,14 +129,23 @@ impl Loaded {
             return Err(EBUSY);
         }
         let request = config.memory.ok_or(EINVAL)?;
-        let header = &files.kernel.header;
-        if !header.efi {
+        let image = &files.kernel.image;
+        if !image.efi {
             pr_warn!(
                 "{}: this kernel has no CONFIG_EFI: a reboot in it resets the whole machine\n",
                 &**os
             );
         }
-        let (command_line, restarts_on_panic) = command_line(config, header, os)?;
+        // check_x2apic() (arch/x86/kernel/apic/apic.c): it would go on without a local APIC, by the
+        // first OS's interrupt controller and timer.
+        if image.mode == Mode::Protected && machine.apic.is_x2apic() {
+            pr_err!(
+                "{}: a 32-bit kernel can't use CPUs in x2APIC mode: boot the first OS with nox2apic\n",
+                &**os
+            );
+            return Err(EINVAL);
+        }
+        let (command_line, restarts_on_panic) = command_line(config, image, os)?;
         let console = match config.console {
             Some(port) => Some(IoPorts::request(port, os)?),
             None => None,
@@ -142,20 +158,27 @@ impl Loaded {
                 LOW_SLICE_LEN >> 10
             )
         })?;
-        let memory = pool.allocate(&request, os).inspect_err(|_| {
+        let limit = layout::limit(image);
+        let memory = pool.allocate(&request, limit, os).inspect_err(|_| {
             pr_err!(
-                "{}: {} MiB{} are not free in the pool: see /proc/iomem, and reserve more with memmap=\n",
+                "{}: {} MiB{}{} are not free in the pool: see /proc/iomem, and reserve more with memmap=\n",
                 &**os,
                 request.size >> 20,
-                if request.address.is_some() { " at that address" } else { " in one piece" }
+                if request.address.is_some() { " at that address" } else { " in one piece" },
+                match (request.address, limit) {
+                    (None, Some(layout::END_32)) => " below 896 MiB, where a 32-bit kernel must lie,",
+                    (None, Some(_)) => " below 4 GiB, where this kernel must lie,",
+                    _ => "",
+                }
             )
         })?;
+        cpu_offline::check_awake(os)?;
         let slice = LowSlice::new(low.range()).ok_or(EINVAL)?;
         let initrd_len = files
             .initrd
             .as_ref()
             .map_or(0, |initrd| initrd.len() as u64);
-        let layout = layout::plan(memory.range(), slice, header, initrd_len).map_err(|error| {
+        let layout = layout::plan(memory.range(), slice, image, initrd_len).map_err(|error| {
             pr_err!("{}: {}\n", &**os, Shown(error));
             match error {
                 layout::Error::TooSmall { .. } => ENOMEM,
@@ -198,23 +221,26 @@ impl Loaded {
 
     /// What its kernel is told.
     pub(crate) fn told(&self) -> Told<'_> {
+        let image = &self.files.kernel.image;
         Told {
-            setup_header: self.files.kernel.setup_header(),
+            setup_header: &image.setup_header,
             command_line: &self.command_line,
             console: self.console.as_ref().map(IoPorts::base),
-            entry: ENTRY_64,
-            efi: self.files.kernel.header.efi,
+            mode: image.mode,
+            entry: image.entry,
+            efi: image.efi,
         }
     }
 }
 
 /// The command line that `kernel` gets, and whether it says to restart after a panic.
-fn command_line(config: &Config, kernel: &BzImage, os: &CString) -> Result<(CString, bool)> {
+fn command_line(config: &Config, kernel: &KernelImage, os: &CString) -> Result<(CString, bool)> {
     let given = core::str::from_utf8(config.cmdline.to_bytes()).map_err(|_| EINVAL)?;
     let facts = cmdline::Facts {
         tsc_khz: preconditions::tsc_khz(),
         console: config.console,
         efi: kernel.efi,
+        mode: kernel.mode,
     };
     let mut buffer = KVec::from_elem(0u8, COMMAND_LINE_SIZE, GFP_KERNEL)?;
     let written =

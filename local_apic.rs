@@ -5,6 +5,7 @@
 //! The kernel's own functions for that are not there for modules. Reference: Intel SDM volume 3,
 //! chapter 12 "Advanced Programmable Interrupt Controller", and 10.4.4 for the protocol.
 
+use crate::firmware::acpi::XAPIC_ID_MAX;
 use core::arch::asm;
 use kernel::{
     bindings,
@@ -89,6 +90,11 @@ impl LocalApic {
         }? Error)
     }
 
+    /// Whether the CPUs are in x2APIC mode, which they stay in when they are reset by INIT.
+    pub(crate) fn is_x2apic(&self) -> bool {
+        matches!(self.registers, Registers::X2Apic)
+    }
+
     /// Resets the CPUs with these APIC IDs: each then waits for a startup IPI and runs nothing.
     ///
     /// # Errors
@@ -171,6 +177,11 @@ impl Registers {
                     &interrupts,
                 );
                 Ok(())
+            }
+            // The destination has 8 bits, of which 255 is all CPUs.
+            Registers::XApic(_) if apic_id > XAPIC_ID_MAX => {
+                pr_err!("no IPI can reach APIC ID {} in xAPIC mode\n", apic_id);
+                Err(EIO)
             }
             Registers::XApic(registers) => {
                 let icr_low = registers.wrapping_add(ICR_LOW).cast::<u32>();

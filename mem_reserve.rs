@@ -94,11 +94,12 @@ impl Region {
         })
     }
 
-    /// Allocates `len` bytes, at `address` if there is one, as `name`.
+    /// Allocates `len` bytes, at `address` if there is one, else below `limit`, as `name`.
     fn allocate(
         self: &Arc<Self>,
         len: u64,
         address: Option<u64>,
+        limit: u64,
         name: &CString,
     ) -> Result<Allocation> {
         let name = CString::try_from(&**name)?;
@@ -122,7 +123,7 @@ impl Region {
                     &mut *node,
                     len,
                     self.range.start(),
-                    self.range.end() - 1,
+                    self.range.end().min(limit) - 1,
                     self.align,
                     None,
                     core::ptr::null_mut(),
@@ -248,18 +249,24 @@ impl Pool {
         Ok(pool)
     }
 
-    /// Allocates what `request` asks for, as `name`.
+    /// Allocates what `request` asks for, as `name`; if no address is asked for, below `limit`.
     ///
     /// # Errors
     ///
     /// `ENOMEM` if nothing that large is free, `EBUSY` if the address asked for is not.
-    pub(crate) fn allocate(&self, request: &Request, name: &CString) -> Result<Allocation> {
+    pub(crate) fn allocate(
+        &self,
+        request: &Request,
+        limit: Option<u64>,
+        name: &CString,
+    ) -> Result<Allocation> {
         let error = if request.address.is_some() {
             EBUSY
         } else {
             ENOMEM
         };
-        first(&self.ranges, request.size, request.address, name).ok_or(error)?
+        let limit = limit.unwrap_or(u64::MAX);
+        first(&self.ranges, request.size, request.address, limit, name).ok_or(error)?
     }
 
     /// Allocates `len` bytes of low memory, as `name`.
@@ -268,7 +275,7 @@ impl Pool {
     ///
     /// `ENOMEM` if nothing that large is free.
     pub(crate) fn allocate_low(&self, len: u64, name: &CString) -> Result<Allocation> {
-        first(&self.low, len, None, name).ok_or(ENOMEM)?
+        first(&self.low, len, None, LOW_END, name).ok_or(ENOMEM)?
     }
 
     /// The bytes that were reserved in all, above 1 MiB.
@@ -299,11 +306,12 @@ fn first(
     regions: &[Arc<Region>],
     len: u64,
     address: Option<u64>,
+    limit: u64,
     name: &CString,
 ) -> Option<Result<Allocation>> {
     regions
         .iter()
-        .map(|region| region.allocate(len, address, name))
+        .map(|region| region.allocate(len, address, limit, name))
         .find(|result| !matches!(result, Err(error) if *error == EBUSY))
 }
 

@@ -3,8 +3,8 @@
 //! Kernels and initrds: read once, shared by all OSes that boot them, copied to each one's memory.
 
 use crate::{
-    bzimage::{self, BzImage},
     file::{Contents, Identity, OpenFile, Purpose},
+    kernel_image::{self, KernelImage},
     layout::Layout,
     log::Shown,
     memmap::Range,
@@ -138,11 +138,11 @@ impl core::ops::Deref for ImageRef {
     }
 }
 
-/// A kernel in use, its header checked.
+/// A kernel in use, its image checked.
 pub(crate) struct Kernel {
     file: ImageRef,
-    /// What its header says.
-    pub(crate) header: BzImage,
+    /// What it consists of.
+    pub(crate) image: KernelImage,
 }
 
 impl Kernel {
@@ -154,16 +154,11 @@ impl Kernel {
     /// what is wrong.
     pub(crate) fn get(images: &Arc<Images>, path: &CStr, os: &CString) -> Result<Self> {
         let file = get_logged(images, path, Purpose::Kernel, os)?;
-        let header = bzimage::parse(&file).map_err(|error| {
+        let image = kernel_image::parse(&file).map_err(|error| {
             pr_err!("{}: kernel {}: {}\n", &**os, path, Shown(error));
             ENOEXEC
         })?;
-        Ok(Kernel { file, header })
-    }
-
-    /// The part of the file that `boot_params` starts from.
-    pub(crate) fn setup_header(&self) -> &[u8] {
-        self.header.setup_header(&self.file)
+        Ok(Kernel { file, image })
     }
 }
 
@@ -197,41 +192,51 @@ fn get_logged(
     })
 }
 
-/// A piece of an image, and the memory it goes to.
-struct Segment<'a> {
+/// Bytes of an image, and the memory they go to.
+struct Piece<'a> {
     to: Range,
     data: &'a [u8],
+}
+
+impl<'a> Piece<'a> {
+    /// `data`, to go to `start`, all of which is in `within`.
+    fn new(start: u64, data: &'a [u8], within: &Range) -> Option<Self> {
+        let to = Range::new(start, data.len() as u64)?;
+        within.contains(&to).then_some(Piece { to, data })
+    }
 }
 
 /// Copies the kernel and the initrd to where `layout` has them.
 ///
 /// # Errors
 ///
-/// `EINVAL` if a segment would not lie within the RAM of `layout`, before a byte is copied;
-/// `ENOMEM` if there is no room for a mapping.
+/// `EINVAL` if a piece of them would not lie where `layout` has room for it, before a byte is
+/// copied; `ENOMEM` if there is no room for a mapping.
 ///
 /// # Safety
 ///
 /// The memory of `layout` must be ours, and no CPU may run in it.
 pub(crate) unsafe fn copy(layout: &Layout, kernel: &Kernel, initrd: Option<&ImageRef>) -> Result {
-    let kernel = Segment {
-        to: layout.kernel,
-        data: kernel.header.code(&kernel.file),
+    let Kernel { file, image } = kernel;
+    let pieces = || {
+        let kernel = image.segments.iter().map(|segment| {
+            let start = layout.kernel.start().checked_add(segment.offset)?;
+            Piece::new(start, segment.data(file), &layout.kernel)
+        });
+        let initrd = layout.initrd.zip(initrd);
+        let initrd = initrd.map(|(to, data)| Piece::new(to.start(), data, &to));
+        // Not `kernel.chain()`, which `pin_init` has as well.
+        Iterator::chain(kernel, initrd)
     };
-    let initrd = layout
-        .initrd
-        .zip(initrd)
-        .map(|(to, data)| Segment { to, data });
-    let segments = [Some(kernel), initrd];
-    let segments = || segments.iter().flatten();
-    for segment in segments() {
-        if !layout.ram.contains(&segment.to) || segment.data.len() as u64 > segment.to.len() {
+    for piece in pieces() {
+        let to = piece.ok_or(EINVAL)?.to;
+        if !layout.ram.contains(&to) {
             return Err(EINVAL);
         }
     }
-    for segment in segments() {
-        // SAFETY: The caller's promise, and it was checked that the segment lies within.
-        unsafe { phys_memory::copy(segment.to, segment.data) }?;
+    for piece in pieces().flatten() {
+        // SAFETY: The caller's promise, and it was checked that the piece lies within.
+        unsafe { phys_memory::copy(piece.to, piece.data) }?;
     }
     Ok(())
 }

@@ -15,6 +15,7 @@ pub mod backoff;
 pub mod bzimage;
 pub mod firmware;
 pub mod identity_map;
+pub mod kernel_image;
 pub mod kernel_params;
 pub mod layout;
 pub mod mailbox;

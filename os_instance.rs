@@ -25,6 +25,7 @@ use crate::{
     preconditions,
     start::Cpus,
     state::{Action, Event, State},
+    wakeup::Trampoline,
     watch::Watch, //
 };
 use kernel::{
@@ -115,6 +116,7 @@ struct Running {
     started: Instant<Monotonic>,
     /// How long it ran until it ended, in milliseconds.
     ran_for: u64,
+    trampoline: Trampoline,
     watch: Watch,
     /// Why it is restarting, and when it is due.
     restart: Option<(Event, Instant<Monotonic>)>,
@@ -221,16 +223,16 @@ impl Os {
     /// `ENOMEM` if there is too little memory, `ENOEXEC` for a kernel that can't be started, and
     /// those of reading the files.
     pub(crate) fn load(self: &Arc<Self>) -> Result {
+        preconditions::check_caller()?;
         let paths = {
             let inner = self.inner.lock();
             self.check(&inner, Action::Load)?;
-            preconditions::check_caller()?;
             Paths::of(&inner.config, &self.name)?
         };
         // Not under the lock: they may be any files, of Mint itself even, which take it.
         let files = Files::get(&self.machine.images, paths, &self.name)?;
         self.transition(Action::Load, |os, inner| {
-            let loaded = Loaded::new(&os.machine.pool, &inner.config, files, &os.name)?;
+            let loaded = Loaded::new(&os.machine, &inner.config, files, &os.name)?;
             inner.loaded = Some(loaded);
             Ok(State::Loaded)
         })
@@ -244,6 +246,7 @@ impl Os {
     /// kernels, `ETIMEDOUT` if the CPU did not get as far as the kernel, `EIO` if an IPI was not
     /// delivered, `ESHUTDOWN` if the first OS is going down.
     pub(crate) fn start(self: &Arc<Self>) -> Result {
+        preconditions::check_caller()?;
         self.transition(Action::Start, Self::first_start)
     }
 
@@ -253,11 +256,11 @@ impl Os {
     ///
     /// Those of [`Os::start`], and of [`Os::stop`]. If it can't be started again it is crashed.
     pub(crate) fn restart(self: &Arc<Self>) -> Result {
+        preconditions::check_caller()?;
         self.transition(Action::Restart, |os, inner| {
             if inner.state == State::Loaded {
                 return os.first_start(inner);
             }
-            preconditions::check_caller()?;
             os.park(inner)?;
             os.start_again(inner)
         })
@@ -293,14 +296,31 @@ impl Os {
         Ok(())
     }
 
+    /// Lets nobody use it any more, nor watch it, whatever it does.
+    pub(crate) fn abandon(self: &Arc<Self>) {
+        self.inner.lock().removed = true;
+        self.stop_watching();
+    }
+
     /// Whether it is restarted by itself after a crash.
     pub(crate) fn recovery(&self) -> bool {
         self.inner.lock().recovery
     }
 
     /// Sets whether it is restarted by itself after a crash; one that has crashed is at once.
-    pub(crate) fn set_recovery(self: &Arc<Self>, recovery: bool) {
+    ///
+    /// # Errors
+    ///
+    /// `EPERM` if the caller may not start kernels but wants it restarted, `ENODEV` if the OS is
+    /// being removed.
+    pub(crate) fn set_recovery(self: &Arc<Self>, recovery: bool) -> Result {
+        if recovery {
+            preconditions::check_caller()?;
+        }
         let mut inner = self.inner.lock();
+        if inner.removed {
+            return Err(ENODEV);
+        }
         inner.recovery = recovery;
         let Inner {
             state,
@@ -309,7 +329,7 @@ impl Os {
             ..
         } = &mut *inner
         else {
-            return;
+            return Ok(());
         };
         let recovering = matches!(running.restart, Some((Event::Panicked, _)));
         let next = match (*state, recovery) {
@@ -318,10 +338,11 @@ impl Os {
                 State::Restarting
             }
             (State::Restarting, false) if recovering && !loaded.restarts_on_panic => State::Crashed,
-            _ => return,
+            _ => return Ok(()),
         };
         self.enter(&mut inner, next);
         self.keep_watching(&inner);
+        Ok(())
     }
 
     /// How many times it was restarted since it was loaded.
@@ -399,14 +420,15 @@ impl Os {
 
     /// Sees to it that it is watched, if its state calls for it.
     fn keep_watching(self: &Arc<Self>, inner: &Inner) {
-        if matches!(inner.state, State::Running | State::Restarting) {
+        let is_watched = matches!(inner.state, State::Running | State::Restarting);
+        if is_watched && !inner.removed {
             // If it is queued already, that is as good.
             let _ = queue().enqueue_delayed(self.clone(), msecs_to_jiffies(WATCH_INTERVAL));
         }
     }
 
-    /// Takes the work out of the queue, and waits for it if it runs. It must not be in a state that
-    /// is watched.
+    /// Takes the work out of the queue, and waits for it if it runs. The OS must be marked as
+    /// removed, so that nothing queues it again.
     fn stop_watching(self: &Arc<Self>) {
         let watcher = &raw const self.watcher;
         // SAFETY: The work is part of the OS, and initialised. Nobody holds the lock that it takes.
@@ -470,7 +492,6 @@ impl Os {
 
     /// The first start since it was loaded.
     fn first_start(&self, inner: &mut Inner) -> Result<State> {
-        preconditions::check_caller()?;
         let loaded = inner.loaded.as_ref().ok_or(EINVAL)?;
         inner.running = Some(self.running(&inner.config, &loaded.layout)?);
         let result = self.boot(inner);
@@ -548,12 +569,13 @@ impl Os {
         result
     }
 
-    fn cpus<'a>(&'a self, loaded: &'a Loaded, running: &'a Running) -> Cpus<'a> {
+    fn cpus<'a>(&'a self, loaded: &'a Loaded, running: &'a mut Running) -> Cpus<'a> {
         Cpus {
             os: &self.name,
             apic: &self.machine.apic,
             layout: &loaded.layout,
             cpus: &running.cpus,
+            trampoline: &mut running.trampoline,
         }
     }
 
@@ -570,6 +592,8 @@ impl Os {
             started: Instant::now(),
             ran_for: 0,
             // SAFETY: The memory is this OS's, and stays so while it has CPUs.
+            trampoline: unsafe { Trampoline::new(layout.low.trampoline()) }?,
+            // SAFETY: As above.
             watch: unsafe { Watch::new(layout) }?,
             restart: None,
             _module: module,

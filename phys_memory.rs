@@ -66,10 +66,19 @@ impl Mapping {
 ///
 /// # Invariants
 ///
-/// No reference to the mapped memory is made through it.
+/// No reference to the mapped memory is made through it, but by [`Watched::bytes`].
 pub(crate) struct Watched(Mapping);
 
 impl Watched {
+    /// The memory, for a time in which nobody else writes it.
+    ///
+    /// # Safety
+    ///
+    /// Nobody else may access it while the reference lives.
+    pub(crate) unsafe fn bytes(&mut self) -> &mut [u8] {
+        self.0.bytes()
+    }
+
     /// The word at `offset` as it is now.
     ///
     /// # Errors

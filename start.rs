@@ -7,25 +7,28 @@ use crate::{
     cpu_offline::{self, OwnedCpu},
     firmware::{acpi, boot_params, efi},
     identity_map,
+    kernel_image::Mode,
     layout::{self, Layout},
     local_apic::LocalApic,
     log::Shown,
     mailbox,
     memmap::Range,
     phys_memory::Mapping,
-    wakeup::{Purpose, Stage, Trampoline, ANSWER_LIMIT, FIRST_LIMIT},
+    wakeup::{EntryMode, Purpose, Stage, Trampoline, ANSWER_LIMIT, FIRST_LIMIT},
 };
 use kernel::{prelude::*, str::CString};
 
 /// What a kernel is told beside what lies in its memory already.
 pub(crate) struct Told<'a> {
-    /// Its setup header, as its file has it.
+    /// Its setup header.
     pub(crate) setup_header: &'a [u8],
     /// Its command line.
     pub(crate) command_line: &'a CStr,
     /// The I/O port of its serial port, if it has one.
     pub(crate) console: Option<u16>,
-    /// The offset of its 64-bit entry from its start.
+    /// How it is entered.
+    pub(crate) mode: Mode,
+    /// The offset of its entry from its start.
     pub(crate) entry: u64,
     /// Whether it knows EFI firmware.
     pub(crate) efi: bool,
@@ -41,6 +44,8 @@ pub(crate) struct Cpus<'a> {
     pub(crate) layout: &'a Layout,
     /// The CPUs, the one first that is started.
     pub(crate) cpus: &'a [OwnedCpu],
+    /// The page of the layout in which they wake up.
+    pub(crate) trampoline: &'a mut Trampoline,
 }
 
 impl Cpus<'_> {
@@ -55,28 +60,20 @@ impl Cpus<'_> {
     ///
     /// The memory of the layout must be the OS's, the kernel and the initrd in it, and none of the
     /// CPUs may run in it.
-    pub(crate) unsafe fn start(&self, told: &Told<'_>) -> Result {
+    pub(crate) unsafe fn start(&mut self, told: &Told<'_>) -> Result {
         let layout = self.layout;
         // SAFETY: The firmware area is the OS's, and none of its CPUs runs.
         let mut firmware = unsafe { Mapping::new(layout.firmware) }?;
         self.write_firmware(firmware.bytes(), told)?;
         drop(firmware);
-        let root = Range::new(layout.low.page_table_root(), layout::PAGE).ok_or(EINVAL)?;
-        // SAFETY: Both are the OS's, and none of its CPUs runs.
-        let (mut root, mut tables) =
-            unsafe { (Mapping::new(root)?, Mapping::new(layout.page_tables)?) };
-        let first = Range::new(0, layout::PAGE).ok_or(EINVAL)?;
-        identity_map::build(
-            root.bytes().try_into().map_err(|_| EINVAL)?,
-            tables.bytes(),
-            layout.page_tables.start(),
-            &[first, layout.firmware, layout.kernel],
-        )
-        .ok_or(EINVAL)?;
-        drop((root, tables));
+        let mode = match told.mode {
+            Mode::Protected => EntryMode::Protected,
+            // SAFETY: The caller's promise.
+            Mode::Long => unsafe { self.write_page_tables() }?,
+        };
 
         let purpose = Purpose::Start {
-            page_table_root: u32::try_from(layout.low.page_table_root())?,
+            mode,
             entry: layout.kernel.start() + told.entry,
             boot_params: layout.boot_params.start(),
         };
@@ -92,17 +89,41 @@ impl Cpus<'_> {
         })
     }
 
+    /// Writes the page tables that a 64-bit kernel is entered with.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Cpus::start`].
+    unsafe fn write_page_tables(&self) -> Result<EntryMode> {
+        let layout = self.layout;
+        let root = Range::new(layout.low.page_table_root(), layout::PAGE).ok_or(EINVAL)?;
+        // SAFETY: Both are the OS's, and none of its CPUs runs.
+        let (mut root, mut tables) =
+            unsafe { (Mapping::new(root)?, Mapping::new(layout.page_tables)?) };
+        let first = Range::new(0, layout::PAGE).ok_or(EINVAL)?;
+        identity_map::build(
+            root.bytes().try_into().map_err(|_| EINVAL)?,
+            tables.bytes(),
+            layout.page_tables.start(),
+            &[first, layout.firmware, layout.kernel],
+        )
+        .ok_or(EINVAL)?;
+        Ok(EntryMode::Long {
+            page_table_root: u32::try_from(layout.low.page_table_root())?,
+        })
+    }
+
     /// Resets the CPUs, and proves of each that it runs nothing of the OS any more: it answers from
     /// the trampoline, and is then reset for good.
     ///
     /// # Errors
     ///
-    /// `ETIMEDOUT` if one does not answer, `EIO` if an IPI was not delivered, `ENOMEM`.
+    /// `ETIMEDOUT` if one does not answer, `EIO` if an IPI was not delivered. No memory is needed.
     ///
     /// # Safety
     ///
     /// The memory of the layout must be the OS's.
-    pub(crate) unsafe fn park(&self) -> Result {
+    pub(crate) unsafe fn park(&mut self) -> Result {
         self.apic.init(self.cpus.iter().map(OwnedCpu::apic_id))?;
         for cpu in self.cpus {
             self.wake(cpu, &Purpose::Park).inspect_err(|_| {
@@ -118,10 +139,11 @@ impl Cpus<'_> {
     }
 
     /// Wakes `cpu`, which waits for a startup IPI, and waits until it has done what it was to do.
-    fn wake(&self, cpu: &OwnedCpu, purpose: &Purpose) -> Result {
+    fn wake(&mut self, cpu: &OwnedCpu, purpose: &Purpose) -> Result {
         let page = self.layout.low.trampoline();
+        let trampoline = &mut *self.trampoline;
         // SAFETY: The page is the OS's, whose CPUs have all been reset.
-        let trampoline = unsafe { Trampoline::prepare(page, purpose) }?;
+        unsafe { trampoline.prepare(purpose) };
         self.apic.startup(cpu.apic_id(), page)?;
         let answer = match trampoline.wait(FIRST_LIMIT) {
             Err(Stage::NONE) => {

@@ -55,7 +55,8 @@ impl Root {
         })
     }
 
-    /// Removes all OSes, for good. None of them runs, since those hold the module.
+    /// Removes all OSes, for good. None of them runs, since those hold the module, unless it is taken
+    /// out by force.
     pub(crate) fn close(&self) {
         let oses = {
             let mut list = self.list.lock();
@@ -64,8 +65,10 @@ impl Root {
         };
         // Not under the lock: it waits for those who use the files, who may wait for the lock.
         for os in &oses {
-            // It is not running, so that nothing keeps it.
-            let _ = os.remove();
+            // Also one that can't be removed may not run the module's code any more.
+            if os.remove().is_err() {
+                os.abandon();
+            }
         }
         drop(oses);
     }
@@ -74,8 +77,6 @@ impl Root {
 impl Directory for Root {
     const ATTRIBUTES: &'static [Attribute<Self>] = {
         static ATTRIBUTES: [Attribute<Root>; 5] = [
-            Attribute::write_only(c"add", add),
-            Attribute::write_only(c"remove", remove),
             Attribute::read_only(c"memory_total", |root, text| {
                 number(text, root.machine.pool.total())
             }),
@@ -85,6 +86,9 @@ impl Directory for Root {
             Attribute::read_only(c"low_memory_free", |root, text| {
                 number(text, root.machine.pool.free_low())
             }),
+            Attribute::write_only(c"remove", remove),
+            // Last, so that all is there when the first OS is added.
+            Attribute::write_only(c"add", add),
         ];
         &ATTRIBUTES
     };
@@ -115,12 +119,13 @@ impl Directory for Arc<Os> {
             Attribute::read_only(c"command_line", |os, text| {
                 os.with_command_line(|line| text.push(line.to_bytes()))
             }),
-            Attribute::write_only(c"load", |os, value| commanded(os, value, Os::load)),
-            Attribute::write_only(c"start", |os, value| commanded(os, value, Os::start)),
-            Attribute::write_only(c"restart", |os, value| commanded(os, value, Os::restart)),
-            Attribute::write_only(c"stop", |os, value| commanded(os, value, Os::stop)),
             Attribute::read_write(c"recovery", show_recovery, store_recovery),
             Attribute::read_only(c"restarts", |os, text| number(text, os.restarts())),
+            Attribute::write_only(c"stop", |os, value| commanded(os, value, Os::stop)),
+            Attribute::write_only(c"restart", |os, value| commanded(os, value, Os::restart)),
+            Attribute::write_only(c"start", |os, value| commanded(os, value, Os::start)),
+            // Last, so that all is there when the OS holds something.
+            Attribute::write_only(c"load", |os, value| commanded(os, value, Os::load)),
         ];
         &ATTRIBUTES
     };
@@ -171,6 +176,8 @@ fn add(root: &Node<Root>, name: &CStr) -> Result {
         announcer.clone(),
     )?;
     let os = Arc::pin_init(os, GFP_KERNEL)?;
+    // Before it, since once the directory is there the OS may be used.
+    list.oses.reserve(1, GFP_KERNEL)?;
     // SAFETY: All OSes are in the list, which is emptied before the root goes.
     let node = unsafe { root.child(name, announcer, os) }?;
     list.oses.push(node, GFP_KERNEL)?;
@@ -384,8 +391,7 @@ fn store_recovery(os: &Node<Arc<Os>>, value: &CStr) -> Result {
             return Err(EINVAL);
         }
     };
-    os.set_recovery(recovery);
-    Ok(())
+    os.set_recovery(recovery)
 }
 
 /// Does `action` if `value` is 1.

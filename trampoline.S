@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Where a CPU of a successor wakes up: from real mode into the kernel's 64-bit
- * entry, or to rest.
+ * Where a CPU of a successor wakes up: from real mode into the kernel's 32-bit
+ * or 64-bit entry, or to rest.
  *
  * This is data to the first OS. It is copied to the start of a page below
  * 640 KiB, whose number is the vector of the startup IPI, so that CS:IP is
@@ -16,10 +16,13 @@
 #define TRAMPOLINE_ARGS	0x700
 
 #define STAGE		(TRAMPOLINE_ARGS + 0x00)
-#define START		(TRAMPOLINE_ARGS + 0x04)
+#define PURPOSE		(TRAMPOLINE_ARGS + 0x04)
 #define ROOT		(TRAMPOLINE_ARGS + 0x08)
 #define ENTRY		(TRAMPOLINE_ARGS + 0x10)
 #define BOOT_PARAMS	(TRAMPOLINE_ARGS + 0x18)
+
+#define ENTER_PROTECTED	1
+#define ENTER_LONG	2
 
 #define STAGE_PARKED	1
 #define STAGE_REAL	2
@@ -27,10 +30,14 @@
 #define STAGE_LONG	4
 #define STAGE_ENTERED	5
 
-/* The selectors that the kernel expects: __BOOT_CS and __BOOT_DS. */
+/* The kernel expects its code and its data at 0x10 and 0x18 (__BOOT_CS, __BOOT_DS). */
 #define CODE32		0x08
-#define CODE64		0x10
+#define KERNEL_CODE	0x10
 #define DATA		0x18
+
+/* The high half of a descriptor of flat code (Intel SDM volume 3, 3.4.5). */
+#define CODE32_FLAGS	0x00cf9b00
+#define CODE64_FLAGS	0x00af9b00
 
 #define OFFSET(label)	((label) - mint_trampoline)
 
@@ -48,7 +55,7 @@ SYM_DATA_START(mint_trampoline)
 	andl	$~(X86_CR0_CD | X86_CR0_NW), %eax
 	movl	%eax, %cr0
 
-	cmpl	$0, START
+	cmpl	$0, PURPOSE
 	jne	.Lstart
 	movl	$STAGE_PARKED, STAGE
 .Lrest:
@@ -65,7 +72,10 @@ SYM_DATA_START(mint_trampoline)
 	addl	%ebx, OFFSET(.Lgdt_pointer) + 2
 	addl	%ebx, OFFSET(.Lto_protected)
 	addl	%ebx, OFFSET(.Lto_long)
-
+	cmpl	$ENTER_LONG, PURPOSE
+	je	.Lload_gdt
+	movl	$CODE32_FLAGS, OFFSET(.Lkernel_code) + 4
+.Lload_gdt:
 	lgdtl	OFFSET(.Lgdt_pointer)
 	movl	%cr0, %eax
 	orl	$X86_CR0_PE, %eax
@@ -81,7 +91,20 @@ SYM_DATA_START(mint_trampoline)
 	movw	%ax, %gs
 	movw	%ax, %ss
 	movl	$STAGE_PROTECTED, STAGE(%ebx)
+	cmpl	$ENTER_LONG, PURPOSE(%ebx)
+	je	.Lto_paging
 
+	movl	ENTRY(%ebx), %eax
+	movl	%eax, OFFSET(.Lto_kernel)(%ebx)
+	movl	BOOT_PARAMS(%ebx), %esi
+	movl	$STAGE_ENTERED, STAGE(%ebx)
+	leal	OFFSET(.Lto_kernel)(%ebx), %eax
+	xorl	%ebx, %ebx
+	xorl	%ebp, %ebp
+	xorl	%edi, %edi
+	ljmpl	*(%eax)
+
+.Lto_paging:
 	movl	$X86_CR4_PAE, %eax
 	movl	%eax, %cr4
 	movl	ROOT(%ebx), %eax
@@ -109,8 +132,9 @@ SYM_DATA_START(mint_trampoline)
 	.balign 8
 .Lgdt:
 	.quad	0
-	.quad	0x00cf9b000000ffff	/* CODE32: flat, 32 bits */
-	.quad	0x00af9b000000ffff	/* CODE64 */
+	.long	0x0000ffff, CODE32_FLAGS
+.Lkernel_code:
+	.long	0x0000ffff, CODE64_FLAGS
 	.quad	0x00cf93000000ffff	/* DATA: flat */
 .Lgdt_end:
 
@@ -125,7 +149,11 @@ SYM_DATA_START(mint_trampoline)
 	.balign 4
 .Lto_long:
 	.long	OFFSET(.Llong)
-	.word	CODE64
+	.word	KERNEL_CODE
+	.balign 4
+.Lto_kernel:
+	.long	0
+	.word	KERNEL_CODE
 
 	/* Refused by the assembler if the code runs into its arguments. */
 	.org	mint_trampoline + TRAMPOLINE_ARGS

@@ -17,14 +17,18 @@ use kernel::{
 // What the trampoline is told, by offset in the page; the names are those of `trampoline.S`.
 /// Written by it: how far it came, see [`Stage`]. 32 bits.
 const STAGE: usize = 0x700;
-/// 0: park, else: start. 32 bits.
-const START: usize = 0x704;
+/// What it is to do: one of the three below. 32 bits.
+const PURPOSE: usize = 0x704;
 /// Physical address of the top page table. 32 bits.
 const ROOT: usize = 0x708;
 /// Physical address of the kernel's entry. 64 bits.
 const ENTRY: usize = 0x710;
 /// Physical address of `boot_params`. 64 bits.
 const BOOT_PARAMS: usize = 0x718;
+
+// 0 is to park.
+const ENTER_PROTECTED: u32 = 1;
+const ENTER_LONG: u32 = 2;
 
 /// How long a CPU may take from the startup IPI to its answer. It takes microseconds on a
 /// machine and milliseconds in an emulator; a CPU that needs longer is not coming.
@@ -65,26 +69,42 @@ impl fmt::Display for Stage {
 pub(crate) enum Purpose {
     /// Rest.
     Park,
-    /// Enter a 64-bit kernel.
+    /// Enter a kernel.
     Start {
-        /// Physical address of the top page table, below 4 GiB.
-        page_table_root: u32,
-        /// Physical address of the kernel's 64-bit entry.
+        /// In this mode.
+        mode: EntryMode,
+        /// Physical address of its entry.
         entry: u64,
         /// Physical address of `boot_params`.
         boot_params: u64,
     },
 }
 
-/// A trampoline page that is ready for one CPU to wake up in.
+/// The mode of the CPU in which a kernel is entered.
+pub(crate) enum EntryMode {
+    /// Protected mode without paging.
+    Protected,
+    /// Long mode.
+    Long {
+        /// Physical address of the top page table, below 4 GiB.
+        page_table_root: u32,
+    },
+}
+
+/// A page for the trampoline, in which one CPU at a time wakes up. It stays mapped, so that nothing
+/// is missing when a CPU is to be parked.
+///
+/// # Invariants
+///
+/// The page is ours, and no CPU runs in it but the one that [`Trampoline::prepare`] was last called
+/// for.
 pub(crate) struct Trampoline {
     goal: Stage,
     page: Watched,
 }
 
 impl Trampoline {
-    /// Makes the page at physical address `page` ready. It is written afresh each time, since its
-    /// last user changed it.
+    /// Maps the page at physical address `page`.
     ///
     /// # Errors
     ///
@@ -92,35 +112,50 @@ impl Trampoline {
     ///
     /// # Safety
     ///
-    /// The page must be ours, no CPU may run in it, and none but the one that is woken there may
-    /// until this is dropped.
-    pub(crate) unsafe fn prepare(page: u64, purpose: &Purpose) -> Result<Self> {
+    /// The page must be ours for as long as this lives, and no CPU may run in it but those that it
+    /// is prepared for.
+    pub(crate) unsafe fn new(page: u64) -> Result<Self> {
         let range = Range::new(page, PAGE).ok_or(EINVAL)?;
-        // SAFETY: The caller's promise; the CPU is only woken when the memory is not referred to
-        // any more.
-        let mut mapping = unsafe { Mapping::new(range) }?;
-        let bytes = mapping.bytes();
+        // SAFETY: The caller's promise; it is only referred to while it is prepared.
+        let page = unsafe { Mapping::new(range) }?.watch();
+        // INVARIANT: The caller's promise.
+        Ok(Trampoline {
+            goal: Stage::NONE,
+            page,
+        })
+    }
+
+    /// Makes the page ready for a CPU. It is written afresh each time, since its last user changed
+    /// it.
+    ///
+    /// # Safety
+    ///
+    /// No CPU may run in the page, and none but the one that is woken there may until the next
+    /// call.
+    pub(crate) unsafe fn prepare(&mut self, purpose: &Purpose) {
+        // SAFETY: The caller's promise; the CPU is only woken when this has returned.
+        let bytes = unsafe { self.page.bytes() };
         bytes.fill(0);
         let code = code();
         bytes[..code.len()].copy_from_slice(code);
-        let goal = match *purpose {
+        self.goal = match *purpose {
             Purpose::Park => Stage::PARKED,
             Purpose::Start {
-                page_table_root,
+                ref mode,
                 entry,
                 boot_params,
             } => {
-                bytes[START..][..4].copy_from_slice(&1u32.to_le_bytes());
-                bytes[ROOT..][..4].copy_from_slice(&page_table_root.to_le_bytes());
+                let (purpose, root) = match *mode {
+                    EntryMode::Protected => (ENTER_PROTECTED, 0),
+                    EntryMode::Long { page_table_root } => (ENTER_LONG, page_table_root),
+                };
+                bytes[PURPOSE..][..4].copy_from_slice(&purpose.to_le_bytes());
+                bytes[ROOT..][..4].copy_from_slice(&root.to_le_bytes());
                 bytes[ENTRY..][..8].copy_from_slice(&entry.to_le_bytes());
                 bytes[BOOT_PARAMS..][..8].copy_from_slice(&boot_params.to_le_bytes());
                 Stage::ENTERED
             }
         };
-        Ok(Trampoline {
-            goal,
-            page: mapping.watch(),
-        })
     }
 
     /// How far the CPU has come.

@@ -6,8 +6,8 @@
 //! `arch/x86/include/uapi/asm/bootparam.h`. No real-mode setup code runs, so that the boot loader
 //! fills in what that would have found out: here, the memory map and the EFI firmware.
 
-use crate::bzimage::SETUP_HEADER_START;
 use crate::firmware::{e820, efi};
+use crate::kernel_image::SETUP_HEADER_START;
 use crate::layout::Layout;
 
 /// Bytes of `boot_params`.
@@ -36,8 +36,8 @@ const EFI64_LOADER_SIGNATURE: &[u8; 4] = b"EL64";
 const SECURE_BOOT_DISABLED: u8 = 2;
 
 /// Writes `boot_params` for a successor that boots the kernel with `setup_header` (see
-/// [`BzImage::setup_header`](crate::bzimage::BzImage::setup_header)), its RSDP at `rsdp`, on the
-/// firmware `efi` if it knows EFI.
+/// [`SetupHeader`](crate::kernel_image::SetupHeader)), its RSDP at `rsdp`, on the firmware `efi` if
+/// it knows EFI.
 pub fn write(
     page: &mut [u8; LEN],
     setup_header: &[u8],

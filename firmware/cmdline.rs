@@ -6,6 +6,7 @@
 //! one that would undo that is refused rather than overridden, so that what a person writes is
 //! what the kernel gets.
 
+use crate::kernel_image::Mode;
 use crate::kernel_params::{params, strtoull, Param};
 use core::fmt::{self, Write};
 
@@ -18,6 +19,8 @@ pub struct Facts {
     pub console: Option<u16>,
     /// Whether the kernel knows EFI firmware, by which alone it can be reset.
     pub efi: bool,
+    /// How the kernel is entered, which tells a 32-bit one.
+    pub mode: Mode,
 }
 
 /// What was written.
@@ -122,12 +125,15 @@ pub fn write<'a>(
         out,
         len: 0,
     };
-    // IPIs to all (reboot, panic, stop_machine) would otherwise be sent by shorthand.
-    line.own(
-        "no_ipi_broadcast",
-        format_args!("1"),
-        "broadcast IPIs would reach the other systems' CPUs",
-    )?;
+    match facts.mode {
+        // IPIs to all (reboot, panic, stop_machine) would otherwise be sent by shorthand.
+        Mode::Long => line.own(
+            "no_ipi_broadcast",
+            format_args!("1"),
+            "broadcast IPIs would reach the other systems' CPUs",
+        )?,
+        Mode::Protected => line.own_of_32_bit()?,
+    }
     line.own(
         "tsc_early_khz",
         format_args!("{}", facts.tsc_khz),
@@ -290,6 +296,29 @@ struct Line<'a, 'b> {
 }
 
 impl<'a> Line<'a, '_> {
+    /// Adds what only a 32-bit kernel is told.
+    fn own_of_32_bit(&mut self) -> Result<(), Error<'a>> {
+        // IPIs go by APIC ID. By default they go by logical IDs, which count from each system's
+        // own CPU 0, whatever the FADT says (`apic_default` in arch/x86/kernel/apic/probe_32.c).
+        self.push(format_args!("apic=bigsmp"))?;
+        // This driver sends none by shorthand, but has no other function for IPIs to all but
+        // itself: as with `no_ipi_broadcast=1`, where some of its CPUs never come up it would call
+        // a null pointer (`apic_send_IPI_allbutself()`).
+        self.own(
+            "no_ipi_broadcast",
+            format_args!("0"),
+            "a 32-bit kernel with several CPUs would crash when it reboots",
+        )?;
+        if let Some(param) = params(self.given).find(|param| param.is("maxcpus")) {
+            return Err(Error::Conflict {
+                given: param.text,
+                why: "a 32-bit kernel would crash when it reboots; give it fewer 'cpus'",
+            });
+        }
+        // ISA plug and play would write to ports of the first OS (`isapnp_isolate()`).
+        self.push(format_args!("noisapnp"))
+    }
+
     /// Adds `name=value`, unless the person gave just that; `why` it must be so if they gave
     /// something else.
     fn own(

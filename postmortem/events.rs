@@ -52,6 +52,11 @@ impl<'a> Event<'a> {
     }
 }
 
+/// No more than so many of the newest records are looked at. It is twice what a kernel's buffer has
+/// room for that is of the default size (`CONFIG_LOG_BUF_SHIFT`, 18 at most in Debian's); one that
+/// makes no sense may seem to have 2^26.
+pub const RECORDS_MAX: u64 = 1 << 14;
+
 /// So many of the newest records are looked at again while one of them is not final.
 const PENDING_MAX: u64 = 64;
 
@@ -71,7 +76,8 @@ impl Events {
     }
 
     /// Reads the records that are new, and returns the last event that they tell of; [`None`] if
-    /// there is none, or it was returned before. `text` should have [`TEXT_LEN_MAX`] bytes.
+    /// there is none, or it was returned before. Of more than [`RECORDS_MAX`] the oldest are passed
+    /// over. `text` should have [`TEXT_LEN_MAX`] bytes.
     ///
     /// # Errors
     ///
@@ -82,7 +88,7 @@ impl Events {
         mem: &mut dyn PhysicalMemory,
         text: &'a mut [u8],
     ) -> Result<Option<Event<'a>>, Error> {
-        let ids = log.ids(mem, self.next)?;
+        let ids = log.ids(mem, self.next)?.newest(RECORDS_MAX);
         let end = ids.end();
         let mut pending = None;
         let mut found = None;

@@ -4,8 +4,8 @@
 //! core file for the tools that read those.
 //!
 //! ```text
-//! memory -> vmcoreinfo -> page_walk -> printk_log -> text; events -> what has happened
-//!               `---------------`----> elf_core   -> makedumpfile, crash, drgn
+//! note_search -> vmcoreinfo -> page_walk -> printk_log -> text; events -> what has happened
+//!                    `---------------`----> elf_core   -> makedumpfile, crash, drgn
 //! ```
 //!
 //! Linux 6.1 to 7.3 can be read, for x86-64 and i386, as far as they describe themselves in
@@ -17,6 +17,7 @@
 
 pub mod elf_core;
 pub mod events;
+pub mod note_search;
 pub mod page_walk;
 pub mod printk_log;
 pub mod vmcoreinfo;

@@ -61,6 +61,8 @@ pub enum Error {
     },
     /// There is no memory of the OS at this physical address.
     Outside(u64),
+    /// Who wanted the text takes no more.
+    Stopped,
 }
 
 impl From<vmcoreinfo::Error> for Error {
@@ -99,6 +101,7 @@ impl fmt::Display for Error {
                 f,
                 "log buffer: physical address {address:#x} is not the OS's memory"
             ),
+            Error::Stopped => f.write_str("log buffer: the text is too long"),
         }
     }
 }
@@ -260,6 +263,16 @@ impl Ids {
     /// The ID behind the last one.
     pub fn end(&self) -> u64 {
         self.next.wrapping_add(self.left) & self.mask
+    }
+
+    /// The last `count` of them.
+    pub fn newest(self, count: u64) -> Self {
+        let left = self.left.min(count);
+        Ids {
+            next: self.end().wrapping_sub(left) & self.mask,
+            left,
+            ..self
+        }
     }
 }
 
@@ -500,16 +513,18 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// [`Error::Outside`] or [`Error::Ids`].
+    /// [`Error::Outside`] or [`Error::Ids`]; [`Error::Stopped`] as soon as `sink` fails.
     pub fn write_text(
         &self,
         mem: &mut dyn PhysicalMemory,
         text: &mut [u8],
-        sink: &mut dyn FnMut(&[u8]),
+        sink: &mut dyn Write,
     ) -> Result<(), Error> {
         for id in self.ids(mem, None)? {
             if let Entry::Record(record) = self.read(mem, id, text)? {
-                record.write_text(text, sink);
+                record
+                    .write_text(text, sink)
+                    .map_err(|fmt::Error| Error::Stopped)?;
             }
         }
         Ok(())
@@ -575,25 +590,18 @@ fn read_at(mem: &mut dyn PhysicalMemory, address: u64, out: &mut [u8]) -> Result
 
 impl Record {
     /// Writes the record, the text of which is at the start of `text`, as `dmesg` prints it.
-    pub fn write_text(&self, text: &[u8], sink: &mut dyn FnMut(&[u8])) {
+    ///
+    /// # Errors
+    ///
+    /// That of `sink`.
+    pub fn write_text(&self, text: &[u8], sink: &mut dyn Write) -> fmt::Result {
         let text = &text[..self.len.min(text.len())];
         // As print_time() has it.
         let micros = self.ts_nsec / 1000;
         let (seconds, micros) = (micros / 1_000_000, micros % 1_000_000);
-        let mut sink = Sink(sink);
         for line in text.split(|&byte| byte == b'\n') {
-            // The sink itself never fails.
-            let _ = writeln!(sink, "[{seconds:5}.{micros:06}] {}", Escaped(line));
+            writeln!(sink, "[{seconds:5}.{micros:06}] {}", Escaped(line))?;
         }
-    }
-}
-
-/// Takes formatted text to where it goes.
-struct Sink<'a>(&'a mut dyn FnMut(&[u8]));
-
-impl Write for Sink<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        (self.0)(text.as_bytes());
         Ok(())
     }
 }

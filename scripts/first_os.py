@@ -32,11 +32,12 @@ def make_initramfs(folder, kernel, run=None, files=(), successor_files=()):
     return make(folder / "first.cpio", "first-init", files)
 
 
-def make_successor_initramfs(path, files=()):
-    """A successor's initramfs, with `files` as FILE=PATH."""
-    return make(path, "successor-init", [f"{GUEST}/busy=/do.d/busy", *files])
+def make_successor_initramfs(path, files=(), busybox=None):
+    """A successor's initramfs, with `files` as FILE=PATH, perhaps of another busybox."""
+    return make(path, "successor-init", [f"{GUEST}/busy=/do.d/busy", *files], busybox)
 
 
-def make(path, init, files):
-    subprocess.run([SOURCE / "scripts/make-initramfs", path, GUEST / init, *files], check=True)
+def make(path, init, files, busybox=None):
+    environment = os.environ | ({"BUSYBOX": str(busybox)} if busybox else {})
+    subprocess.run([SOURCE / "scripts/make-initramfs", path, GUEST / init, *files], check=True, env=environment)
     return path

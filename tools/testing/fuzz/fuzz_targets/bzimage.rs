@@ -13,9 +13,10 @@ mod parts;
 
 use libfuzzer_sys::fuzz_target;
 use mint_fuzz::input::Input;
-use mint_unit::bzimage::{parse, BzImage, Error, ENTRY_64, SETUP_HEADER_START};
+use mint_unit::bzimage::{parse, Error};
 use mint_unit::firmware::{boot_params, e820, efi};
 use mint_unit::identity_map;
+use mint_unit::kernel_image::{KernelImage, SETUP_HEADER_START};
 use mint_unit::layout::{plan, Layout, LowSlice, LOW_SLICE_LEN, PAGE, RANGE_ALIGN};
 use mint_unit::memmap::Range;
 use std::cell::RefCell;
@@ -50,16 +51,18 @@ fuzz_target!(|bytes: &[u8]| {
 });
 
 /// What must hold of a `file` that was taken for a kernel.
-fn check(file: &[u8], image: &BzImage) {
-    let header = image.setup_header(file);
-    let code = image.code(file);
+fn check(file: &[u8], image: &KernelImage) {
+    let header = &image.setup_header;
+    let [segment] = &image.segments[..] else {
+        panic!("a bzImage has one segment");
+    };
+    let code = segment.data(file);
     // Within the file, one behind the other.
-    let (header_at, code_at) = (offset(file, header), offset(file, code));
-    assert_eq!(header_at, SETUP_HEADER_START);
-    assert!(header_at + header.len() <= code_at);
-    assert!(code_at + code.len() <= file.len());
-    assert_eq!(code.len() as u64, image.code_len());
-    assert!(code.len() as u64 > ENTRY_64 && code.len() as u64 <= image.init_size);
+    let header_end = SETUP_HEADER_START + header.len();
+    assert_eq!(header[..], file[SETUP_HEADER_START..header_end]);
+    assert!(header_end <= segment.start && segment.end <= file.len());
+    assert_eq!(segment.offset, 0);
+    assert!(code.len() as u64 > image.entry && code.len() as u64 <= image.init_size);
     assert!(image.alignment.is_power_of_two() && image.alignment >= PAGE);
 
     let mut input = Input(file);
@@ -87,10 +90,6 @@ fn check(file: &[u8], image: &BzImage) {
     }
 }
 
-fn offset(file: &[u8], part: &[u8]) -> usize {
-    part.as_ptr() as usize - file.as_ptr() as usize
-}
-
 fn low() -> LowSlice {
     LowSlice::new(Range::new(0x2_0000, LOW_SLICE_LEN).unwrap()).unwrap()
 }
@@ -98,7 +97,7 @@ fn low() -> LowSlice {
 fn check_layout(
     layout: &Layout,
     range: Range,
-    image: &BzImage,
+    image: &KernelImage,
     initrd_len: u64,
     header: &[u8],
     code: &[u8],

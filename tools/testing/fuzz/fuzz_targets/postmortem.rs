@@ -166,13 +166,11 @@ fn check_core(core: &ElfCore<'_>, mem: &mut dyn PhysicalMemory) {
 
 fn check_log(log: &Log, mem: &mut dyn PhysicalMemory) {
     let mut text = vec![0; TEXT_LEN_MAX];
-    let mut is_plain = true;
-    let written = log.write_text(mem, &mut text, &mut |part| {
-        is_plain &= part
-            .iter()
-            .all(|byte| matches!(byte, b'\t' | b'\n' | b' '..=b'~'));
-    });
-    assert!(is_plain);
+    let mut out = String::new();
+    let written = log.write_text(mem, &mut text, &mut out);
+    assert!(out
+        .bytes()
+        .all(|byte| matches!(byte, b'\t' | b'\n' | b' '..=b'~')));
     if let Err(error) = written {
         assert!(!error.to_string().is_empty());
     }

@@ -72,11 +72,12 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let mut text = [0; TEXT_LEN_MAX];
     match what.as_str() {
-        "log" => log
-            .write_text(&mut image, &mut text, &mut |part| {
-                stdout().write_all(part).unwrap();
-            })
-            .map_err(|error| error.to_string())?,
+        "log" => {
+            let mut written = String::new();
+            log.write_text(&mut image, &mut text, &mut written)
+                .map_err(|error| error.to_string())?;
+            stdout().write_all(written.as_bytes())?;
+        }
         "event" => match Events::new().scan(&log, &mut image, &mut text) {
             Ok(None) => println!("none"),
             Ok(Some(Event::Halted)) => println!("halted"),

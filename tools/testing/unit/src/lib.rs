@@ -13,6 +13,8 @@ pub mod bzimage;
 pub mod firmware;
 #[path = "../../../../identity_map.rs"]
 pub mod identity_map;
+#[path = "../../../../kernel_image.rs"]
+pub mod kernel_image;
 #[path = "../../../../kernel_params.rs"]
 pub mod kernel_params;
 #[path = "../../../../layout.rs"]

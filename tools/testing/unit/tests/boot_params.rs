@@ -6,9 +6,10 @@
 mod image;
 
 use linux_loader::loader::bootparam::{boot_e820_entry, boot_params, efi_info, setup_header};
-use mint_unit::bzimage::{parse, BzImage};
+use mint_unit::bzimage::parse;
 use mint_unit::firmware::boot_params::{write, LEN};
 use mint_unit::firmware::efi;
+use mint_unit::kernel_image::KernelImage;
 use mint_unit::layout::{plan, Layout, LowSlice};
 use mint_unit::memmap::Range;
 use r_efi::system::{MemoryDescriptor, MEMORY_DESCRIPTOR_VERSION};
@@ -17,7 +18,7 @@ use vm_memory::ByteValued;
 const RSDP: u64 = 0x12_3456_7890;
 
 /// A kernel all of whose header is set, so that no field can be forgotten.
-fn kernel() -> (Vec<u8>, BzImage) {
+fn kernel() -> (Vec<u8>, KernelImage) {
     let mut file = image::minimal();
     for (offset, byte) in file.iter_mut().enumerate().take(0x230).skip(0x1f8) {
         if *byte == 0 {
@@ -98,7 +99,7 @@ fn every_byte() {
         for efi in [None, Some(firmware(&layout))] {
             // A page that was used before.
             let mut page = [0xa5; LEN];
-            write(&mut page, image.setup_header(&file), &layout, RSDP, efi);
+            write(&mut page, &image.setup_header, &layout, RSDP, efi);
             let mut expected = expected(&file, &layout, efi);
             if layout.initrd.is_none() {
                 // What the file has there is the boot loader's to write, and it has nothing to.

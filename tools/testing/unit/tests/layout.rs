@@ -9,8 +9,9 @@ mod parts;
 #[path = "common/rng.rs"]
 mod rng;
 
-use mint_unit::bzimage::{parse, BzImage};
+use mint_unit::bzimage::parse;
 use mint_unit::identity_map::{self, TABLE};
+use mint_unit::kernel_image::KernelImage;
 use mint_unit::layout::{plan, Error, Layout, LowSlice, LOW_END, LOW_SLICE_LEN, PAGE, RANGE_ALIGN};
 use mint_unit::memmap::Range;
 use rng::Rng;
@@ -27,12 +28,12 @@ fn low() -> LowSlice {
 }
 
 /// A kernel like Debian's.
-fn kernel() -> BzImage {
+fn kernel() -> KernelImage {
     kernel_but(|_| ())
 }
 
 /// A kernel like Debian's, but for what `change` does to it.
-fn kernel_but(change: impl FnOnce(&mut BzImage)) -> BzImage {
+fn kernel_but(change: impl FnOnce(&mut KernelImage)) -> KernelImage {
     let mut image = parse(&image::minimal()).unwrap();
     image.init_size = 60 * M;
     change(&mut image);
@@ -40,7 +41,7 @@ fn kernel_but(change: impl FnOnce(&mut BzImage)) -> BzImage {
 }
 
 /// All that must be true of `layout`.
-fn check(layout: &Layout, range: Range, image: &BzImage, initrd_len: u64) {
+fn check(layout: &Layout, range: Range, image: &KernelImage, initrd_len: u64) {
     // Two parts, which together are the range.
     assert_eq!(layout.firmware.start(), range.start());
     assert_eq!(layout.firmware.end(), layout.ram.start());
@@ -138,7 +139,7 @@ fn whatever_is_asked_for() {
 }
 
 /// `needed` bytes from `start` on are enough, and 2 MiB less are not.
-fn exact(start: u64, needed: u64, image: &BzImage, initrd_len: u64) {
+fn exact(start: u64, needed: u64, image: &KernelImage, initrd_len: u64) {
     let with =
         |len| Range::new(start, len).map(|range| (range, plan(range, low(), image, initrd_len)));
     match with(needed).unwrap() {
@@ -195,7 +196,7 @@ fn above_4_gib() {
         (4 * G, G, Ok(()), Err(Error::Above4G)),
         (1 << 46, G, Ok(()), Err(Error::Above4G)),
     ] {
-        let plan = |image: &BzImage| plan(range(start, len), low(), image, 0).map(|_| ());
+        let plan = |image: &KernelImage| plan(range(start, len), low(), image, 0).map(|_| ());
         assert_eq!(plan(&kernel()), high);
         assert_eq!(plan(&low_kernel), low_only);
     }

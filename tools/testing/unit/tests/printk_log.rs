@@ -8,12 +8,13 @@ mod kernel;
 mod rng;
 
 use kernel::{Kernel, Layout, Paging, Ring, State, ALL_PAGING, PRB, RING};
-use mint_unit::postmortem::events::{Event, Events};
+use mint_unit::postmortem::events::{Event, Events, RECORDS_MAX};
 use mint_unit::postmortem::page_walk::AddressSpace;
 use mint_unit::postmortem::printk_log::{Entry, Error, Escaped, Log, Record, TEXT_LEN_MAX};
 use mint_unit::postmortem::vmcoreinfo::{find, VmcoreInfo, NOTE_LEN_MAX};
 use mint_unit::postmortem::PhysicalMemory;
 use rng::Rng;
+use std::fmt;
 
 const KERN: u8 = 0;
 const USER: u8 = 1;
@@ -38,12 +39,10 @@ fn all(log: &Log, mem: &mut dyn PhysicalMemory) -> Vec<(Record, Vec<u8>)> {
 }
 
 fn text_of(log: &Log, mem: &mut dyn PhysicalMemory) -> String {
-    let mut out = Vec::new();
-    log.write_text(mem, &mut [0; TEXT_LEN_MAX], &mut |part| {
-        out.extend_from_slice(part)
-    })
-    .unwrap();
-    String::from_utf8(out).unwrap()
+    let mut out = String::new();
+    log.write_text(mem, &mut [0; TEXT_LEN_MAX], &mut out)
+        .unwrap();
+    out
 }
 
 /// The `number`th text: of any length, empty now and then, and with the number at both ends.
@@ -224,6 +223,13 @@ fn ids() {
             assert_eq!(there.end(), end);
             let there: Vec<u64> = there.collect();
             assert!(there.len() <= 8 && there.ends_with(&ids[ids.len().saturating_sub(8)..]));
+            for count in 0..=there.len() {
+                let newest = from(None).newest(count as u64);
+                assert_eq!(newest.end(), end);
+                let newest: Vec<u64> = newest.collect();
+                assert_eq!(newest, there[there.len() - count..]);
+            }
+            assert_eq!(from(None).newest(100).count(), there.len());
             for skipped in 0..there.len() {
                 let got: Vec<u64> = from(Some(there[skipped])).collect();
                 assert_eq!(got, there[skipped..]);
@@ -290,12 +296,10 @@ fn text_as_dmesg_prints_it() {
          [123456.000000] \n"
     );
     // A buffer that is too small cuts texts short.
-    let mut out = Vec::new();
-    log.write_text(&mut kernel.memory, &mut [0; 7], &mut |part| {
-        out.extend_from_slice(part)
-    })
-    .unwrap();
-    assert!(out.starts_with(b"[    0.000000] Linux v\n[    5.123456] three\n[    5.123456] \t\n["));
+    let mut out = String::new();
+    log.write_text(&mut kernel.memory, &mut [0; 7], &mut out)
+        .unwrap();
+    assert!(out.starts_with("[    0.000000] Linux v\n[    5.123456] three\n[    5.123456] \t\n["));
     let line = Escaped(b"a\nb").to_string();
     assert_eq!(line, "a\\x0ab");
 }
@@ -410,6 +414,83 @@ fn looking_again_costs_little() {
         assert!(scan(&mut kernel, &ring) <= 2 + 65 * 4);
     }
     assert!(scan(&mut kernel, &ring) <= 2 + 4);
+}
+
+#[test]
+fn a_log_that_claims_too_many_records() {
+    let mut kernel = Kernel::new(Paging::FourLevels);
+    let ring = Ring::new(8, 4, 10, true);
+    kernel.write_log(&ring);
+    let layout = Layout::of(8);
+    let descs = kernel.image_physical(RING) + layout.desc_ring;
+    let start = kernel.page_offset + kernel.memory.start;
+    kernel
+        .memory
+        .put(descs + layout.count_bits, &15u32.to_le_bytes());
+    for array in [layout.descs, layout.infos] {
+        kernel.memory.put(descs + array, &start.to_le_bytes());
+    }
+    let head = ring.tail_id + (1 << 15) - 1;
+    let at = descs + layout.head_id + layout.counter;
+    kernel.memory.put(at, &head.to_le_bytes());
+
+    let note_at = kernel.note_at;
+    let note = kernel.memory.get(note_at, 4000).to_vec();
+    let info = VmcoreInfo::parse(&note).unwrap();
+    let space = AddressSpace::new(&mut kernel.memory, &info).unwrap();
+    let log = Log::open(&mut kernel.memory, &info, &space).unwrap();
+    assert_eq!(log.ids(&mut kernel.memory, None).unwrap().count(), 1 << 15);
+    kernel.memory.reads = 0;
+    let mut text = [0; TEXT_LEN_MAX];
+    let got = Events::new().scan(&log, &mut kernel.memory, &mut text);
+    assert_eq!(got, Ok(None));
+    // None of them is there, which the first read of each tells.
+    assert_eq!(kernel.memory.reads, 2 + RECORDS_MAX);
+}
+
+/// Text of which no more is taken than there is room for.
+struct Short {
+    text: String,
+    room: usize,
+}
+
+impl fmt::Write for Short {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if self.text.len() + text.len() > self.room {
+            return Err(fmt::Error);
+        }
+        self.text.push_str(text);
+        Ok(())
+    }
+}
+
+#[test]
+fn a_text_that_gets_too_long() {
+    let mut kernel = Kernel::new(Paging::FourLevels);
+    let mut ring = Ring::new(8, 7, 12, true);
+    for _ in 0..100 {
+        ring.write(b"line", KERN, State::Finalized);
+    }
+    let log = open(&mut kernel, &ring).unwrap();
+    let whole = text_of(&log, &mut kernel.memory);
+    let mut write = |room| {
+        let mut out = Short {
+            text: String::new(),
+            room,
+        };
+        let reads = kernel.memory.reads;
+        let result = log.write_text(&mut kernel.memory, &mut [0; 64], &mut out);
+        (result, out.text.len(), kernel.memory.reads - reads)
+    };
+    let (result, len, all) = write(whole.len());
+    assert_eq!((result, len), (Ok(()), whole.len()));
+    // Those before the first record that was written, and what tells of the IDs, are few.
+    let (result, len, reads) = write(whole.len() / 4);
+    assert_eq!(result, Err(Error::Stopped));
+    assert!(
+        len <= whole.len() / 4 && reads < all / 2,
+        "{reads} of {all}"
+    );
 }
 
 #[test]
@@ -560,13 +641,12 @@ fn everything(kernel: &mut Kernel) -> Option<usize> {
     space.page_offset(mem);
     let log = Log::open(mem, &info, &space).ok()?;
     let mut text = [0; 100];
-    let mut out = 0;
-    log.write_text(mem, &mut text, &mut |part| out += part.len())
-        .ok()?;
+    let mut out = String::new();
+    log.write_text(mem, &mut text, &mut out).ok()?;
     let mut events = Events::new();
     let _ = events.scan(&log, mem, &mut text);
     let _ = events.scan(&log, mem, &mut text);
-    Some(out)
+    Some(out.len())
 }
 
 /// Bytes of all that has a meaning are changed: VMCOREINFO, the buffer's structures, descriptors,

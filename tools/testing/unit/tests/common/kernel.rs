@@ -325,13 +325,13 @@ pub fn note(text: &[u8]) -> Vec<u8> {
 /// Where everything is in the structures, none of it as the compiler would have it.
 pub struct Layout {
     ring: u64,
-    desc_ring: u64,
+    pub desc_ring: u64,
     text_data_ring: u64,
     desc_ring_len: u64,
-    count_bits: u64,
-    descs: u64,
-    infos: u64,
-    head_id: u64,
+    pub count_bits: u64,
+    pub descs: u64,
+    pub infos: u64,
+    pub head_id: u64,
     tail_id: u64,
     data_ring: u64,
     size_bits: u64,
@@ -348,7 +348,7 @@ pub struct Layout {
     text_len: u64,
     caller_id: u64,
     atomic: u64,
-    counter: u64,
+    pub counter: u64,
 }
 
 impl Layout {

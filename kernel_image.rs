@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A kernel image, whatever its format: what of it goes where, and what the kernel needs there.
+
+use crate::bzimage;
+use core::fmt;
+
+/// Where the setup header starts, in a bzImage and in `boot_params` (boot.rst).
+pub const SETUP_HEADER_START: usize = 0x1f1;
+/// `boot_params` has room for a header that ends here (`struct boot_params`: `edd_mbr_sig_buffer`).
+pub const SETUP_HEADER_END_MAX: usize = 0x290;
+
+/// The most segments that an image may have.
+const SEGMENTS_MAX: usize = 8;
+
+/// Why a file is not a kernel that can be started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// What is wrong with the bzImage.
+    BzImage(bzimage::Error),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::BzImage(error) => error.fmt(f),
+        }
+    }
+}
+
+/// A piece of the file, and where in memory it goes.
+///
+/// # Invariants
+///
+/// `start <= end`, and `end` is not behind the end of the file that was parsed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Where it goes, from the load address on.
+    pub offset: u64,
+    /// Where it starts in the file.
+    pub start: usize,
+    /// Where it ends in the file.
+    pub end: usize,
+}
+
+impl Segment {
+    /// Its bytes in `file`, which is the one that was parsed.
+    pub fn data<'a>(&self, file: &'a [u8]) -> &'a [u8] {
+        &file[self.start..self.end]
+    }
+}
+
+/// The segments of an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segments {
+    all: [Segment; SEGMENTS_MAX],
+    len: usize,
+}
+
+impl Segments {
+    /// `segments`; [`None`] if they are more than there may be.
+    pub fn new(segments: impl IntoIterator<Item = Segment>) -> Option<Self> {
+        let none = Segment {
+            offset: 0,
+            start: 0,
+            end: 0,
+        };
+        let mut all = [none; SEGMENTS_MAX];
+        let mut len = 0;
+        for segment in segments {
+            *all.get_mut(len)? = segment;
+            len += 1;
+        }
+        Some(Segments { all, len })
+    }
+}
+
+impl core::ops::Deref for Segments {
+    type Target = [Segment];
+
+    fn deref(&self) -> &[Segment] {
+        &self.all[..self.len]
+    }
+}
+
+/// The setup header of the boot protocol, as it is copied to `boot_params`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SetupHeader {
+    bytes: [u8; SETUP_HEADER_END_MAX - SETUP_HEADER_START],
+    len: usize,
+}
+
+impl SetupHeader {
+    /// `header`, from [`SETUP_HEADER_START`] on; [`None`] if it is longer than its room.
+    pub fn new(header: &[u8]) -> Option<Self> {
+        let mut bytes = [0; SETUP_HEADER_END_MAX - SETUP_HEADER_START];
+        bytes.get_mut(..header.len())?.copy_from_slice(header);
+        Some(SetupHeader {
+            bytes,
+            len: header.len(),
+        })
+    }
+}
+
+impl core::ops::Deref for SetupHeader {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+/// The mode of the CPU in which a kernel is entered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Protected mode without paging: a 32-bit kernel.
+    Protected,
+    /// Long mode: a 64-bit kernel.
+    Long,
+}
+
+/// An image that has been checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KernelImage {
+    /// What is copied to memory: it ends within `init_size`, and no two have memory in common.
+    pub segments: Segments,
+    /// What `boot_params` starts from.
+    pub setup_header: SetupHeader,
+    /// How it is entered.
+    pub mode: Mode,
+    /// Its entry in that mode, from the load address on; within a segment.
+    pub entry: u64,
+    /// Alignment of the load address in bytes, a power of two of at least 4096.
+    pub alignment: u64,
+    /// Address at which the kernel would like to be.
+    pub pref_address: u64,
+    /// Bytes from the load address on that must be free for the kernel.
+    pub init_size: u64,
+    /// Whether kernel, command line and initrd may lie above 4 GiB.
+    pub above_4g: bool,
+    /// Whether it knows EFI firmware.
+    pub efi: bool,
+    /// Longest command line in bytes, without the terminating zero.
+    pub cmdline_size: usize,
+    /// Highest address of the initrd's last byte, where `above_4g` does not hold.
+    pub initrd_addr_max: u64,
+}
+
+/// Checks that `file` is a kernel that can be loaded anywhere, and finds its parts.
+///
+/// # Errors
+///
+/// The first thing that is wrong with it; see [`Error`].
+pub fn parse(file: &[u8]) -> Result<KernelImage, Error> {
+    bzimage::parse(file).map_err(Error::BzImage)
+}
