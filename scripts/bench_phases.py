@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Table 3: what a start is made of, and what a successor costs the first OS beside its range."""
 
-from bench_rig import QUIET, MachineError, progress, read_marks
+from bench_rig import QUIET, progress, read_marks
 
 # The lines of the file timing, in their order.
 PHASES = ("read", "copy", "offline", "tables", "entry", "exclusive")
@@ -30,18 +30,20 @@ def phases(rig, reports):
 def memory(rig, count):
     """Samples of the KiB that all successors together cost once, and of the KiB that each one costs.
 
-    The images are held once for all that boot the same files; so what the first one costs and a
-    further one does not is what all share.
+    What the first OS has less with one than with none, but for what a further one costs, is what all
+    share: the images are held once for all that boot the same files.
     """
     once, each = [], []
     for number in range(1, count + 1):
         report = rig.first_os("memory.sh", rig.small, **MACHINE, environment={
             "COUNT": COUNT, "MEMORY": "128M", "CMDLINE": QUIET})
-        free = [int(line.split()[2]) for line in report.others if line.startswith("free ")]
-        if len(free) != COUNT + 1:
-            raise MachineError("\n".join(report.others))
-        per_successor = (free[1] - free[COUNT]) / (COUNT - 1)
-        each.append(per_successor * PAGE_KIB)
-        once.append((free[0] - free[1] - per_successor) * PAGE_KIB)
-        progress(f"table 3, {number} of {count}: {each[-1]:.0f} KiB for each successor, {once[-1]:.0f} KiB once")
+        free = {line.split()[1]: int(line.split()[2]) * PAGE_KIB
+                for line in report.others if line.startswith("free ")}
+        # Successors' CPUs are offline in the first OS, by which its free memory changes as well.
+        per_cpu = (free["offline-1"] - free["offline-all"]) / (COUNT - 1)
+        per_successor = (free["1"] - free["all"]) / (COUNT - 1) - per_cpu
+        each.append(per_successor)
+        once.append(free["none"] - free["1"] - per_cpu - per_successor)
+        progress(f"table 3, {number} of {count}: {each[-1]:.0f} KiB for each successor, {once[-1]:.0f} KiB once,"
+                 f" {per_cpu:.0f} KiB for a CPU that is offline")
     return once, each

@@ -150,15 +150,15 @@ class Rig:
                   for name in ("tsc_write", "tsc_job", "wait_state", "kexec_self")]
         return make_initramfs(folder, self.kernel, f"LIMIT={LIMIT}\n{assignments}. /bench/{script}\n", files)
 
-    def machine(self, initramfs, append, *, cpus, memory, threads="single"):
+    def machine(self, initramfs, append, *, cpus, memory, **more):
         return Machine(self.kernel, initramfs, append, cpus=cpus, memory=memory, names=PORTS,
-                       accelerator=self.accelerator, threads=threads)
+                       accelerator=self.accelerator, **more)
 
     def threads(self):
         """How TCG runs CPUs that are to be seen to run at once: see Documentation/bench.rst."""
         return "multi" if self.accelerator == "tcg" and self.cores > 1 else "single"
 
-    def first_os(self, script, initrd, environment, *, pool, cpus=4, memory="3G", threads="single"):
+    def first_os(self, script, initrd, environment, *, pool, cpus=4, memory="3G", threads="single", **more):
         """Boots a first OS, has it run a script of tools/bench, and returns the Report."""
         initramfs = self.make_first(script, initrd, environment)
         append = f"mint.run=test {NO_BROADCAST} {pool}"
@@ -166,7 +166,7 @@ class Rig:
             append += " maxcpus=1"
         while True:
             try:
-                with self.machine(initramfs, append, cpus=cpus, memory=memory, threads=threads) as machine:
+                with self.machine(initramfs, append, cpus=cpus, memory=memory, threads=threads, **more) as machine:
                     return self.converse(machine)
             except Discarded as broken:
                 self.discard(str(broken))
