@@ -148,22 +148,27 @@ class Results:
         print(f"\nTable 4: jobs beside each other: skipped: {why}.")
 
     def write(self, seconds):
+        """Writes what there is so far."""
         self.data["discarded"] = self.rig.discarded
         self.data["seconds"] = seconds
-        if self.rig.discarded:
-            print(f"\n  {len(self.rig.discarded)} machines failed to boot their first OS, before Mint was there,"
-                  " and are not counted: see the JSON file.")
         RESULTS.mkdir(exist_ok=True)
         (RESULTS / "bench.json").write_text(json.dumps(self.data, indent=1) + "\n")
         plot(RESULTS / "bench.svg", self.charts)
-        print(f"\n{RESULTS.name}/bench.json and {RESULTS.name}/bench.svg, in {seconds / 60:.0f} minutes")
+
+    def close(self):
+        if self.rig.discarded:
+            print(f"\n  {len(self.rig.discarded)} machines failed to boot their first OS, before Mint was there,"
+                  " and are not counted: see the JSON file.")
+        print(f"\n{RESULTS.name}/bench.json and {RESULTS.name}/bench.svg, in {self.data['seconds'] / 60:.0f} minutes")
 
 
 def bench(folder):
     started = time.monotonic()
+    # Tables and progress in their order, wherever they go.
+    sys.stdout.reconfigure(line_buffering=True)
     tables = (os.environ.get("BENCH_TABLES") or "1 2 3 4").split()
     many = int(os.environ.get("BENCH_SAMPLES") or 7)
-    # They are long: as many as an hour allows.
+    # Of what takes long, fewer.
     few = min(many, 3)
     rig = Rig(folder, Path(os.environ["MINT_FIRST"]))
     results = Results(rig, {"boot": many, "parallel": few, "memory": few, "load": few})
@@ -171,11 +176,14 @@ def bench(folder):
     if "1" in tables or "3" in tables:
         samples, reports = bench_boot.measure(rig, many)
         results.boot(samples)
+        results.write(time.monotonic() - started)
     if "2" in tables:
         results.parallel(*bench_parallel.measure(rig, rig.make_debian(os.environ["MINT_DEBIAN_ROOT"]), few))
+        results.write(time.monotonic() - started)
     if "3" in tables:
         results.phases(bench_phases.phases(rig, reports))
         results.memory(*bench_phases.memory(rig, few))
+        results.write(time.monotonic() - started)
     if "4" in tables:
         why = bench_load.reason_to_skip(rig)
         if why and tables != ["4"]:
@@ -183,6 +191,7 @@ def bench(folder):
         else:
             results.load(bench_load.measure(rig, few))
     results.write(time.monotonic() - started)
+    results.close()
 
 
 try:

@@ -48,6 +48,9 @@ set_cpus() {
 
 must insmod /mint.ko
 make_oses "$COUNT" 1 "$MEMORY" "$CMDLINE"
+# Some is freed only when a CPU goes offline for the first time.
+set_cpus 0 $(seq "$COUNT")
+set_cpus 1 $(seq "$COUNT")
 set_cpus 0 1
 tell offline-1
 set_cpus 0 $(seq 2 "$COUNT")
