@@ -5,7 +5,7 @@
 //! Lock order: the CPU hotplug lock, then [`OWNERS`]. So `OWNERS` is never held across
 //! `remove_cpu()` or `add_cpu()`, which take the former.
 
-use crate::firmware::acpi::XAPIC_ID_MAX;
+use crate::{firmware::acpi::XAPIC_ID_MAX, timing::Exclusive};
 use core::ptr::{addr_of, addr_of_mut};
 use kernel::{
     bindings,
@@ -139,13 +139,13 @@ pub(crate) struct OwnedCpu {
 }
 
 impl OwnedCpu {
-    /// Takes `cpu` offline for `os`.
+    /// Takes `cpu` offline for `os`. What it counts is without the kernel's own hotplug lock.
     ///
     /// # Errors
     ///
     /// `EBUSY` if it is owned, offline already, or can't be taken offline; `EINVAL` for one that
     /// can't be had at all. The log says why.
-    pub(crate) fn take(cpu: CpuId, os: &CString) -> Result<Self> {
+    pub(crate) fn take(cpu: CpuId, os: &CString, exclusive: &Exclusive) -> Result<Self> {
         check(cpu, os)?;
         let id = cpu.as_u32();
         let apic_id = apic_id(cpu);
@@ -157,6 +157,7 @@ impl OwnedCpu {
         };
         {
             let mut owners = OWNERS.lock();
+            let _held = exclusive.count();
             // Again, since the lock was not held since the check.
             if owners.list.iter().any(|owner| owner.cpu == id) {
                 return Err(EBUSY);
@@ -167,7 +168,7 @@ impl OwnedCpu {
         // SAFETY: `cpu` is a possible CPU.
         match unsafe { bindings::remove_cpu(id) } {
             0 => {
-                set_phase(id, Phase::Held);
+                set_phase(id, Phase::Held, exclusive);
                 // INVARIANT: It is offline now, and the prepare callback keeps it so.
                 Ok(OwnedCpu { cpu: id, apic_id })
             }
@@ -202,7 +203,7 @@ impl OwnedCpu {
 impl Drop for OwnedCpu {
     fn drop(&mut self) {
         // It stays owned until it is online, so that nobody else takes it on its way.
-        set_phase(self.cpu, Phase::Returning);
+        set_phase(self.cpu, Phase::Returning, &Exclusive::default());
         // SAFETY: By the type invariants it is a CPU that was online before.
         let result = unsafe { bindings::add_cpu(self.cpu) };
         if result < 0 {
@@ -262,8 +263,10 @@ pub(crate) fn check_awake(os: &CString) -> Result {
     OWNERS.lock().check_awake(os)
 }
 
-fn set_phase(cpu: u32, phase: Phase) {
-    for owner in OWNERS.lock().list.iter_mut() {
+fn set_phase(cpu: u32, phase: Phase, exclusive: &Exclusive) {
+    let mut owners = OWNERS.lock();
+    let _held = exclusive.count();
+    for owner in owners.list.iter_mut() {
         if owner.cpu == cpu {
             owner.phase = phase;
         }
@@ -312,6 +315,8 @@ pub(crate) struct CpuSet(CpumaskVar);
 
 // SAFETY: It owns its mask, as a box does.
 unsafe impl Send for CpuSet {}
+// SAFETY: A shared one is only read.
+unsafe impl Sync for CpuSet {}
 
 impl CpuSet {
     /// Parses a CPU list such as `2-3,6`.
@@ -330,6 +335,15 @@ impl CpuSet {
             )
         })?;
         Ok(CpuSet(mask))
+    }
+
+    /// The same set once more.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn try_clone(&self) -> Result<Self> {
+        Ok(CpuSet(CpumaskVar::try_clone(&self.0)?))
     }
 
     /// Writes the set as a list into `buffer`, and returns its length.
@@ -358,6 +372,12 @@ impl CpuSet {
     /// Its CPUs, in ascending order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = CpuId> + '_ {
         possible_cpus().filter(|&cpu| self.0.test(cpu))
+    }
+}
+
+impl PartialEq for CpuSet {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
     }
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The EFI runtime services of a successor, for the sake of one: ResetSystem(),
- * by which a kernel with hardware-reduced ACPI reboots and powers off.
+ * The EFI runtime services of a 64-bit successor, for the sake of one:
+ * ResetSystem(), by which a kernel with hardware-reduced ACPI reboots and powers
+ * off. efi_runtime32.S has those of a 32-bit one.
  *
  * This is data to the first OS. It is copied to a page of the successor's
  * firmware area, right behind its mailbox, and entered by the successor at the
@@ -11,13 +12,13 @@
  */
 #include <linux/linkage.h>
 
-#define UNSUPPORTED	0x00
-#define SUCCESS		0x10
-#define RESET_SYSTEM	0x20
-#define END		0x40
+#define UNSUPPORTED		0x00
+#define RESET_SYSTEM		0x10
+#define SET_VIRTUAL_ADDRESS_MAP	0x30
+#define END			0x40
 
-#define PAGE		0x1000
-#define RESET		0x08
+#define PAGE			0x1000
+#define RESET			0x08
 
 	.section .rodata, "a"
 	.balign 16
@@ -29,11 +30,6 @@ SYM_DATA_START(mint_efi_runtime)
 	movabsq	$0x8000000000000003, %rax	/* EFI_UNSUPPORTED */
 	ret
 
-	.org	.Lstart + SUCCESS
-	endbr64
-	xorl	%eax, %eax
-	ret
-
 	/* %ecx = EFI_RESET_TYPE. It does not come back; nor may an NMI's end. */
 	.org	.Lstart + RESET_SYSTEM
 	endbr64
@@ -43,6 +39,11 @@ SYM_DATA_START(mint_efi_runtime)
 .Lrest:
 	hlt
 	jmp	.Lrest
+
+	.org	.Lstart + SET_VIRTUAL_ADDRESS_MAP
+	endbr64
+	xorl	%eax, %eax			/* EFI_SUCCESS */
+	ret
 
 	/* Refused by the assembler if the code is longer. */
 	.org	.Lstart + END

@@ -42,7 +42,8 @@ pub const END_32: u64 = 896 << 20;
 const BOOT_PARAMS: u64 = 0;
 const COMMAND_LINE: u64 = 0x1000;
 const MAILBOX: u64 = 0x2000;
-// Right behind the mailbox, which it writes (`efi_runtime.S`).
+// Right behind the mailbox, which it writes (`efi_runtime.S`), and right before the tables, which
+// it moves (`efi_runtime32.S`).
 const EFI_CODE: u64 = 0x3000;
 const EFI_TABLES: u64 = 0x4000;
 const EFI_MEMORY_MAP: u64 = 0x5000;

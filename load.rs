@@ -16,6 +16,7 @@ use crate::{
     os_instance::{Config, Machine},
     preconditions::{self, COMMAND_LINE_SIZE},
     start::Told,
+    timing::{Exclusive, Phase, Span, Timing},
 };
 use kernel::{prelude::*, str::CString, sync::Arc};
 
@@ -68,22 +69,39 @@ pub(crate) struct Files {
 }
 
 impl Files {
-    /// The files at `paths`, for `os`.
+    /// The files at `paths`, for `os`; how long that takes goes to `timing`.
     ///
     /// # Errors
     ///
     /// Those of [`Kernel::get`] and [`mint_kexec::initrd`].
-    pub(crate) fn get(images: &Arc<Images>, paths: Paths, os: &CString) -> Result<Self> {
-        let kernel = Kernel::get(images, &paths.kernel, os)?;
-        let initrd = match &paths.initrd {
-            Some(path) => Some(mint_kexec::initrd(images, path, os)?),
-            None => None,
-        };
+    pub(crate) fn get(
+        images: &Arc<Images>,
+        paths: Paths,
+        os: &CString,
+        timing: &mut Timing,
+    ) -> Result<Self> {
+        let (span, result) = Span::of(|| Self::read(images, &paths, os, &timing.exclusive));
+        timing.set(Phase::Read, span);
+        let (kernel, initrd) = result?;
         Ok(Files {
             paths,
             kernel,
             initrd,
         })
+    }
+
+    fn read(
+        images: &Arc<Images>,
+        paths: &Paths,
+        os: &CString,
+        exclusive: &Exclusive,
+    ) -> Result<(Kernel, Option<ImageRef>)> {
+        let kernel = Kernel::get(images, &paths.kernel, os, exclusive)?;
+        let initrd = match &paths.initrd {
+            Some(path) => Some(mint_kexec::initrd(images, path, os, exclusive)?),
+            None => None,
+        };
+        Ok((kernel, initrd))
     }
 }
 
@@ -119,6 +137,7 @@ impl Loaded {
         config: &Config,
         files: Files,
         os: &CString,
+        timing: &mut Timing,
     ) -> Result<Self> {
         let pool = &machine.pool;
         if !files.paths.are_the_same(&Paths::of(config, os)?) {
@@ -197,12 +216,12 @@ impl Loaded {
             _low: low,
         };
         // SAFETY: The memory was allocated for this OS just now, and none of its CPUs runs.
-        unsafe { loaded.copy() }?;
+        unsafe { loaded.copy(timing) }?;
         Ok(loaded)
     }
 
     /// Copies kernel and initrd to the OS's memory, and takes the traces of kernels out of it that
-    /// were there before.
+    /// were there before; how long that takes goes to `timing`.
     ///
     /// # Errors
     ///
@@ -211,12 +230,14 @@ impl Loaded {
     /// # Safety
     ///
     /// None of the OS's CPUs may run.
-    pub(crate) unsafe fn copy(&self) -> Result {
+    pub(crate) unsafe fn copy(&self, timing: &mut Timing) -> Result {
         let Files { kernel, initrd, .. } = &self.files;
-        // SAFETY: The memory belongs to the OS, and the caller promises the rest.
-        unsafe { inspect::erase_traces(&self.layout) }?;
-        // SAFETY: As above.
-        unsafe { mint_kexec::copy(&self.layout, kernel, initrd.as_ref()) }
+        timing.measure(Phase::Copy, || {
+            // SAFETY: The memory belongs to the OS, and the caller promises the rest.
+            unsafe { inspect::erase_traces(&self.layout) }?;
+            // SAFETY: As above.
+            unsafe { mint_kexec::copy(&self.layout, kernel, initrd.as_ref()) }
+        })
     }
 
     /// What its kernel is told.

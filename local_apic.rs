@@ -6,6 +6,7 @@
 //! chapter 12 "Advanced Programmable Interrupt Controller", and 10.4.4 for the protocol.
 
 use crate::firmware::acpi::XAPIC_ID_MAX;
+use crate::timing::Exclusive;
 use core::arch::asm;
 use kernel::{
     bindings,
@@ -132,8 +133,9 @@ impl LocalApic {
     /// # Errors
     ///
     /// `EIO` if the IPI was not delivered, `ESHUTDOWN` after [`LocalApic::close`].
-    pub(crate) fn startup(&self, apic_id: u32, address: u64) -> Result {
+    pub(crate) fn startup(&self, apic_id: u32, address: u64, exclusive: &Exclusive) -> Result {
         let gate = self.gate.lock();
+        let _held = exclusive.count();
         if *gate == Gate::Closed {
             return Err(ESHUTDOWN);
         }

@@ -8,11 +8,11 @@ use crate::firmware::acpi::SLP_TYP_S5;
 
 /// Offset of the byte that is the successor's sleep control and sleep status register.
 pub const SLEEP: usize = 0;
-/// Offset of the 32-bit word that ResetSystem() writes; see `efi_runtime.S`.
+/// Offset of the 32-bit word that ResetSystem() writes; see `efi_runtime.S`, `efi_runtime32.S`.
 pub const RESET: usize = 8;
 
-// UEFI specification 2.10, 8.5.1, EFI_RESET_TYPE; one more each, as ResetSystem() of
-// `efi_runtime.S` writes them, since 0 is that it was not called. Others are resets as well.
+// UEFI specification 2.10, 8.5.1, EFI_RESET_TYPE; one more each, as ResetSystem() writes them,
+// since 0 is that it was not called. Others are resets as well.
 const NOT_CALLED: u32 = 0;
 const RESET_WARM: u32 = 2;
 const RESET_SHUTDOWN: u32 = 3;

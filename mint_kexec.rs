@@ -9,6 +9,7 @@ use crate::{
     log::Shown,
     memmap::Range,
     phys_memory,
+    timing::Exclusive,
 };
 use kernel::{
     new_mutex,
@@ -53,9 +54,14 @@ impl Images {
     /// # Errors
     ///
     /// Those of [`OpenFile::open`] and [`OpenFile::read_whole`].
-    pub(crate) fn get(self: &Arc<Self>, path: &CStr, purpose: Purpose) -> Result<ImageRef> {
+    pub(crate) fn get(
+        self: &Arc<Self>,
+        path: &CStr,
+        purpose: Purpose,
+        exclusive: &Exclusive,
+    ) -> Result<ImageRef> {
         let file = OpenFile::open(path)?;
-        let image = self.enter(file.identity()?, purpose)?;
+        let image = self.enter(file.identity()?, purpose, exclusive)?;
         // From here on dropping it gives up the entry again.
         let mut contents = image.image.contents.lock();
         if contents.is_none() {
@@ -69,8 +75,14 @@ impl Images {
         })
     }
 
-    fn enter(self: &Arc<Self>, identity: Identity, purpose: Purpose) -> Result<EntryRef> {
+    fn enter(
+        self: &Arc<Self>,
+        identity: Identity,
+        purpose: Purpose,
+        exclusive: &Exclusive,
+    ) -> Result<EntryRef> {
         let mut list = self.list.lock();
+        let _held = exclusive.count();
         let known = list
             .iter_mut()
             .find(|entry| entry.image.identity == identity && entry.image.purpose == purpose);
@@ -152,8 +164,13 @@ impl Kernel {
     ///
     /// `ENOEXEC` if it is not one that can be started; else those of [`Images::get`]. The log says
     /// what is wrong.
-    pub(crate) fn get(images: &Arc<Images>, path: &CStr, os: &CString) -> Result<Self> {
-        let file = get_logged(images, path, Purpose::Kernel, os)?;
+    pub(crate) fn get(
+        images: &Arc<Images>,
+        path: &CStr,
+        os: &CString,
+        exclusive: &Exclusive,
+    ) -> Result<Self> {
+        let file = get_logged(images, path, Purpose::Kernel, os, exclusive)?;
         let image = kernel_image::parse(&file).map_err(|error| {
             pr_err!("{}: kernel {}: {}\n", &**os, path, Shown(error));
             ENOEXEC
@@ -167,8 +184,13 @@ impl Kernel {
 /// # Errors
 ///
 /// Those of [`Images::get`]. The log says what is wrong.
-pub(crate) fn initrd(images: &Arc<Images>, path: &CStr, os: &CString) -> Result<ImageRef> {
-    get_logged(images, path, Purpose::Initrd, os)
+pub(crate) fn initrd(
+    images: &Arc<Images>,
+    path: &CStr,
+    os: &CString,
+    exclusive: &Exclusive,
+) -> Result<ImageRef> {
+    get_logged(images, path, Purpose::Initrd, os, exclusive)
 }
 
 fn get_logged(
@@ -176,8 +198,9 @@ fn get_logged(
     path: &CStr,
     purpose: Purpose,
     os: &CString,
+    exclusive: &Exclusive,
 ) -> Result<ImageRef> {
-    images.get(path, purpose).inspect_err(|error| {
+    images.get(path, purpose, exclusive).inspect_err(|error| {
         let what = match purpose {
             Purpose::Kernel => "kernel",
             Purpose::Initrd => "initrd",

@@ -25,6 +25,7 @@ pub mod state;
 
 // The kernel's side.
 mod assembled;
+mod cpu_group;
 mod cpu_offline;
 mod file;
 mod first_os_events;
@@ -43,8 +44,10 @@ mod phys_memory;
 mod preconditions;
 mod start;
 mod sysfs;
+mod timing;
 mod wakeup;
 mod watch;
+mod work_queue;
 
 use crate::{
     cpu_offline::Hotplug, first_os_events::FirstOsEvents, kobject::Node, local_apic::LocalApic,

@@ -12,9 +12,9 @@
 
 use crate::{
     backoff::Backoff,
+    cpu_group::{self, Taking},
     cpu_offline::{CpuSet, OwnedCpu},
     kobject::Announcer,
-    layout::Layout,
     load::{Files, Loaded, Paths},
     local_apic::LocalApic,
     log::Shown,
@@ -25,8 +25,10 @@ use crate::{
     preconditions,
     start::Cpus,
     state::{Action, Event, State},
+    timing::{Phase, Span, Timing},
     wakeup::Trampoline,
-    watch::Watch, //
+    watch::Watch,
+    work_queue, //
 };
 use kernel::{
     bindings,
@@ -37,7 +39,7 @@ use kernel::{
     str::CString,
     sync::{Arc, Mutex},
     time::{msecs_to_jiffies, Delta, Instant, Monotonic},
-    workqueue::{DelayedWork, Queue, WorkItem}, //
+    workqueue::{DelayedWork, WorkItem}, //
 };
 
 /// What all OSes share.
@@ -103,6 +105,8 @@ struct Inner {
     config: Config,
     /// Whether it is restarted by itself after a crash.
     recovery: bool,
+    /// How long the last start took, as far as it has come.
+    timing: Timing,
     // Dropped in this order: the CPUs must have left before the memory can go.
     running: Option<Running>,
     loaded: Option<Loaded>,
@@ -164,6 +168,7 @@ impl Os {
                 console: None,
             },
             recovery: false,
+            timing: Timing::default(),
             running: None,
             loaded: None,
         };
@@ -230,24 +235,54 @@ impl Os {
             Paths::of(&inner.config, &self.name)?
         };
         // Not under the lock: they may be any files, of Mint itself even, which take it.
-        let files = Files::get(&self.machine.images, paths, &self.name)?;
+        let mut timing = Timing::default();
+        let files = Files::get(&self.machine.images, paths, &self.name, &mut timing)?;
         self.transition(Action::Load, |os, inner| {
-            let loaded = Loaded::new(&os.machine, &inner.config, files, &os.name)?;
-            inner.loaded = Some(loaded);
+            os.load_files(inner, files, timing)?;
             Ok(State::Loaded)
         })
     }
 
-    /// Takes its CPUs offline, and starts its kernel on the first of them.
+    /// Takes its CPUs offline, and starts its kernel on the first of them. If it is not loaded yet,
+    /// it is, while the CPUs go offline.
     ///
     /// # Errors
     ///
     /// `EBUSY` in the wrong state or if a CPU is taken, `EPERM` if the caller may not start
     /// kernels, `ETIMEDOUT` if the CPU did not get as far as the kernel, `EIO` if an IPI was not
-    /// delivered, `ESHUTDOWN` if the first OS is going down.
+    /// delivered, `ESHUTDOWN` if the first OS is going down; if it was not loaded, those of
+    /// [`Os::load`].
     pub(crate) fn start(self: &Arc<Self>) -> Result {
         preconditions::check_caller()?;
-        self.transition(Action::Start, Self::first_start)
+        let offline = {
+            let inner = self.inner.lock();
+            self.check(&inner, Action::Start)?;
+            if inner.state == State::Offline {
+                let paths = Paths::of(&inner.config, &self.name)?;
+                let cpus = inner.config.cpus.as_ref().ok_or(EINVAL)?;
+                Some((paths, Taking::begin(cpus.try_clone()?, &self.name)?))
+            } else {
+                None
+            }
+        };
+        let Some((paths, taking)) = offline else {
+            return self.transition(Action::Start, |os, inner| {
+                os.check_state(inner, State::Loaded)?;
+                os.first_start(inner, None)
+            });
+        };
+        let mut timing = Timing::default();
+        let files = Files::get(&self.machine.images, paths, &self.name, &mut timing)?;
+        self.transition(Action::Start, |os, inner| {
+            os.check_state(inner, State::Offline)?;
+            os.load_files(inner, files, timing)?;
+            let result = os.first_start(inner, Some(taking));
+            // A CPU that does not answer keeps everything.
+            if result.is_err() && inner.running.is_none() {
+                inner.loaded = None;
+            }
+            result
+        })
     }
 
     /// Starts it again from what is loaded, whatever it is doing.
@@ -259,7 +294,7 @@ impl Os {
         preconditions::check_caller()?;
         self.transition(Action::Restart, |os, inner| {
             if inner.state == State::Loaded {
-                return os.first_start(inner);
+                return os.first_start(inner, None);
             }
             os.park(inner)?;
             os.start_again(inner)
@@ -345,6 +380,11 @@ impl Os {
         Ok(())
     }
 
+    /// Lets `read` see how long its last start took.
+    pub(crate) fn with_timing<R>(&self, read: impl FnOnce(&Timing) -> R) -> R {
+        read(&self.inner.lock().timing)
+    }
+
     /// How many times it was restarted since it was loaded.
     pub(crate) fn restarts(&self) -> u64 {
         let inner = self.inner.lock();
@@ -402,6 +442,19 @@ impl Os {
         })
     }
 
+    /// Checks that it is still in the `state` in which something was begun.
+    fn check_state(&self, inner: &Inner, state: State) -> Result {
+        if inner.state == state {
+            return Ok(());
+        }
+        pr_err!(
+            "{}: it is {} now, by somebody else: try again\n",
+            &*self.name,
+            inner.state.name()
+        );
+        Err(EBUSY)
+    }
+
     /// Makes `state` its state, and tells so.
     fn enter(&self, inner: &mut Inner, state: State) {
         if inner.state == state {
@@ -423,7 +476,7 @@ impl Os {
         let is_watched = matches!(inner.state, State::Running | State::Restarting);
         if is_watched && !inner.removed {
             // If it is queued already, that is as good.
-            let _ = queue().enqueue_delayed(self.clone(), msecs_to_jiffies(WATCH_INTERVAL));
+            let _ = work_queue::unbound().enqueue_delayed(self.clone(), msecs_to_jiffies(WATCH_INTERVAL));
         }
     }
 
@@ -490,10 +543,56 @@ impl Os {
         }
     }
 
-    /// The first start since it was loaded.
-    fn first_start(&self, inner: &mut Inner) -> Result<State> {
-        let loaded = inner.loaded.as_ref().ok_or(EINVAL)?;
-        inner.running = Some(self.running(&inner.config, &loaded.layout)?);
+    /// Reserves memory for `files`, and copies them there; it took `timing` to get them.
+    fn load_files(&self, inner: &mut Inner, files: Files, timing: Timing) -> Result {
+        inner.timing = timing;
+        let Inner { config, timing, .. } = inner;
+        let loaded = Loaded::new(&self.machine, config, files, &self.name, timing)?;
+        inner.loaded = Some(loaded);
+        Ok(())
+    }
+
+    /// The first start since it was loaded, on CPUs that are being taken, if there are some yet.
+    fn first_start(&self, inner: &mut Inner, taking: Option<Taking>) -> Result<State> {
+        let Inner {
+            config,
+            running,
+            loaded: Some(loaded),
+            timing,
+            ..
+        } = inner
+        else {
+            return Err(EINVAL);
+        };
+        let module = ModuleRef::get()?;
+        let cpus = match (taking, &config.cpus) {
+            (Some(taking), Some(cpus)) if taking.cpus() == cpus => taking.finish(timing),
+            (Some(_), _) => {
+                pr_err!(
+                    "{}: its CPUs were configured anew while it was to be started: start it again\n",
+                    &*self.name
+                );
+                Err(EBUSY)
+            }
+            (None, Some(cpus)) => {
+                let (span, taken) = Span::of(|| cpu_group::take(cpus, &self.name, &timing.exclusive));
+                timing.set(Phase::Offline, span);
+                taken
+            }
+            (None, None) => Err(EINVAL),
+        }?;
+        *running = Some(Running {
+            cpus,
+            parked: true,
+            started: Instant::now(),
+            ran_for: 0,
+            // SAFETY: The memory is this OS's, and stays so while it has CPUs.
+            trampoline: unsafe { Trampoline::new(loaded.layout.low.trampoline()) }?,
+            // SAFETY: As above.
+            watch: unsafe { Watch::new(&loaded.layout) }?,
+            restart: None,
+            _module: module,
+        });
         let result = self.boot(inner);
         if result.is_ok() {
             return Ok(State::Running);
@@ -502,9 +601,10 @@ impl Os {
         self.park(inner)?;
         inner.running = None;
         // Had it come to the kernel after all, the image would not be whole any more.
-        let loaded = inner.loaded.as_ref().ok_or(EINVAL)?;
+        let Inner { loaded, timing, .. } = inner;
+        let loaded = loaded.as_ref().ok_or(EINVAL)?;
         // SAFETY: The memory is this OS's, and its CPUs are parked.
-        if unsafe { loaded.copy() }.is_err() {
+        if unsafe { loaded.copy(timing) }.is_err() {
             inner.loaded = None;
             self.enter(inner, State::Offline);
         }
@@ -513,12 +613,19 @@ impl Os {
 
     /// Starts it again; its CPUs are parked.
     fn start_again(&self, inner: &mut Inner) -> Result<State> {
-        let (Some(running), Some(loaded)) = (&mut inner.running, &inner.loaded) else {
+        inner.timing = Timing::default();
+        let Inner {
+            running: Some(running),
+            loaded: Some(loaded),
+            timing,
+            ..
+        } = inner
+        else {
             return Err(EINVAL);
         };
         running.watch.inspector.forget();
         // SAFETY: The memory is this OS's, and its CPUs are parked.
-        let result = unsafe { loaded.copy() }.and_then(|()| self.boot(inner));
+        let result = unsafe { loaded.copy(timing) }.and_then(|()| self.boot(inner));
         if let Err(error) = result {
             pr_err!(
                 "{}: it can't be restarted (error {})\n",
@@ -537,7 +644,13 @@ impl Os {
 
     /// Starts the kernel, which lies in its memory, on its CPUs, which run nothing.
     fn boot(&self, inner: &mut Inner) -> Result {
-        let (Some(running), Some(loaded)) = (&mut inner.running, &inner.loaded) else {
+        let Inner {
+            running: Some(running),
+            loaded: Some(loaded),
+            timing,
+            ..
+        } = inner
+        else {
             return Err(EINVAL);
         };
         running.restart = None;
@@ -545,7 +658,7 @@ impl Os {
         running.parked = false;
         // SAFETY: The memory is this OS's, the images were copied to it, and its CPUs are parked or
         // were just taken from the first OS.
-        unsafe { self.cpus(loaded, running).start(&loaded.told()) }
+        unsafe { self.cpus(loaded, running).start(&loaded.told(), timing) }
     }
 
     /// Parks its CPUs, if it has some that are not.
@@ -578,31 +691,4 @@ impl Os {
             trampoline: &mut running.trampoline,
         }
     }
-
-    /// Takes what a running OS holds.
-    fn running(&self, config: &Config, layout: &Layout) -> Result<Running> {
-        let module = ModuleRef::get()?;
-        let mut cpus = KVec::new();
-        for cpu in config.cpus.iter().flat_map(CpuSet::iter) {
-            cpus.push(OwnedCpu::take(cpu, &self.name)?, GFP_KERNEL)?;
-        }
-        Ok(Running {
-            cpus,
-            parked: true,
-            started: Instant::now(),
-            ran_for: 0,
-            // SAFETY: The memory is this OS's, and stays so while it has CPUs.
-            trampoline: unsafe { Trampoline::new(layout.low.trampoline()) }?,
-            // SAFETY: As above.
-            watch: unsafe { Watch::new(layout) }?,
-            restart: None,
-            _module: module,
-        })
-    }
-}
-
-/// What watches run on: any CPU, as a step may take a while.
-fn queue() -> &'static Queue {
-    // SAFETY: One of the kernel's own, there from boot on for good.
-    unsafe { Queue::from_raw(bindings::system_dfl_wq) }
 }

@@ -14,6 +14,7 @@ use crate::{
     mailbox,
     memmap::Range,
     phys_memory::Mapping,
+    timing::{Exclusive, Phase, Span, Timing},
     wakeup::{EntryMode, Purpose, Stage, Trampoline, ANSWER_LIMIT, FIRST_LIMIT},
 };
 use kernel::{prelude::*, str::CString};
@@ -49,7 +50,8 @@ pub(crate) struct Cpus<'a> {
 }
 
 impl Cpus<'_> {
-    /// Writes what the kernel is told, resets all CPUs, and starts the kernel on the first.
+    /// Writes what the kernel is told, resets all CPUs, and starts the kernel on the first. How
+    /// long that takes goes to `timing`.
     ///
     /// # Errors
     ///
@@ -60,7 +62,30 @@ impl Cpus<'_> {
     ///
     /// The memory of the layout must be the OS's, the kernel and the initrd in it, and none of the
     /// CPUs may run in it.
-    pub(crate) unsafe fn start(&mut self, told: &Told<'_>) -> Result {
+    pub(crate) unsafe fn start(&mut self, told: &Told<'_>, timing: &mut Timing) -> Result {
+        // SAFETY: The caller's promise.
+        let purpose = timing.measure(Phase::Tables, || unsafe { self.write_tables(told) })?;
+        // All of them leave the first OS's idle loop; the kernel starts the others itself.
+        let apic_ids = self.cpus.iter().map(OwnedCpu::apic_id);
+        timing.measure(Phase::Reset, || self.apic.init(apic_ids))?;
+        let first = self.cpus.first().ok_or(EINVAL)?;
+        let (span, result) = Span::of(|| self.wake(first, &purpose, &timing.exclusive));
+        timing.set(Phase::Entry, span);
+        result.inspect_err(|_| {
+            pr_err!(
+                "{}: CPU {} did not start the kernel\n",
+                &**self.os,
+                first.number()
+            );
+        })
+    }
+
+    /// Writes the firmware, and the page tables if the kernel is entered with some.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Cpus::start`].
+    unsafe fn write_tables(&self, told: &Told<'_>) -> Result<Purpose> {
         let layout = self.layout;
         // SAFETY: The firmware area is the OS's, and none of its CPUs runs.
         let mut firmware = unsafe { Mapping::new(layout.firmware) }?;
@@ -71,21 +96,10 @@ impl Cpus<'_> {
             // SAFETY: The caller's promise.
             Mode::Long => unsafe { self.write_page_tables() }?,
         };
-
-        let purpose = Purpose::Start {
+        Ok(Purpose::Start {
             mode,
             entry: layout.kernel.start() + told.entry,
             boot_params: layout.boot_params.start(),
-        };
-        // All of them leave the first OS's idle loop; the kernel starts the others itself.
-        self.apic.init(self.cpus.iter().map(OwnedCpu::apic_id))?;
-        let first = self.cpus.first().ok_or(EINVAL)?;
-        self.wake(first, &purpose).inspect_err(|_| {
-            pr_err!(
-                "{}: CPU {} did not start the kernel\n",
-                &**self.os,
-                first.number()
-            );
         })
     }
 
@@ -124,9 +138,11 @@ impl Cpus<'_> {
     ///
     /// The memory of the layout must be the OS's.
     pub(crate) unsafe fn park(&mut self) -> Result {
+        // It is no part of a start.
+        let exclusive = Exclusive::default();
         self.apic.init(self.cpus.iter().map(OwnedCpu::apic_id))?;
         for cpu in self.cpus {
-            self.wake(cpu, &Purpose::Park).inspect_err(|_| {
+            self.wake(cpu, &Purpose::Park, &exclusive).inspect_err(|_| {
                 pr_err!(
                     "{}: CPU {} can't be proved parked: its memory and CPUs are kept\n",
                     &**self.os,
@@ -139,16 +155,16 @@ impl Cpus<'_> {
     }
 
     /// Wakes `cpu`, which waits for a startup IPI, and waits until it has done what it was to do.
-    fn wake(&mut self, cpu: &OwnedCpu, purpose: &Purpose) -> Result {
+    fn wake(&mut self, cpu: &OwnedCpu, purpose: &Purpose, exclusive: &Exclusive) -> Result {
         let page = self.layout.low.trampoline();
         let trampoline = &mut *self.trampoline;
         // SAFETY: The page is the OS's, whose CPUs have all been reset.
         unsafe { trampoline.prepare(purpose) };
-        self.apic.startup(cpu.apic_id(), page)?;
+        self.apic.startup(cpu.apic_id(), page, exclusive)?;
         let answer = match trampoline.wait(FIRST_LIMIT) {
             Err(Stage::NONE) => {
                 // The protocol has a second startup IPI; a CPU that took the first ignores it.
-                self.apic.startup(cpu.apic_id(), page)?;
+                self.apic.startup(cpu.apic_id(), page, exclusive)?;
                 trampoline.wait(ANSWER_LIMIT)
             }
             Err(_) => trampoline.wait(ANSWER_LIMIT),
@@ -186,11 +202,15 @@ impl Cpus<'_> {
         let tables = area.get_mut(at(&layout.acpi)).ok_or(EINVAL)?;
         let rsdp = acpi::write(tables, layout.acpi.start(), &machine).ok_or(E2BIG)?;
 
-        let efi = &layout.efi;
+        let width = match told.mode {
+            Mode::Protected => efi::Width::Bits32,
+            Mode::Long => efi::Width::Bits64,
+        };
+        let (efi, services) = (&layout.efi, efi_runtime(width));
         area.get_mut(at(&efi.code))
-            .and_then(|page| page.get_mut(..efi_runtime().len()))
+            .and_then(|page| page.get_mut(..services.len()))
             .ok_or(E2BIG)?
-            .copy_from_slice(efi_runtime());
+            .copy_from_slice(services);
         let (before, memory_map) = area
             .split_at_mut_checked(at(&efi.memory_map).start)
             .ok_or(EINVAL)?;
@@ -199,7 +219,7 @@ impl Cpus<'_> {
             .and_then(|page| page.try_into().ok())
             .ok_or(EINVAL)?;
         let memory_map = memory_map.first_chunk_mut().ok_or(EINVAL)?;
-        let efi = efi::write(tables, memory_map, layout, rsdp).ok_or(E2BIG)?;
+        let efi = efi::write(tables, memory_map, layout, rsdp, width).ok_or(E2BIG)?;
 
         let page = area.get_mut(at(&layout.boot_params)).ok_or(EINVAL)?;
         boot_params::write(
@@ -220,6 +240,9 @@ impl Cpus<'_> {
 }
 
 /// The EFI runtime services, as assembled.
-fn efi_runtime() -> &'static [u8] {
-    assembled!(mint_efi_runtime, mint_efi_runtime_end)
+fn efi_runtime(width: efi::Width) -> &'static [u8] {
+    match width {
+        efi::Width::Bits32 => assembled!(mint_efi_runtime32, mint_efi_runtime32_end),
+        efi::Width::Bits64 => assembled!(mint_efi_runtime, mint_efi_runtime_end),
+    }
 }

@@ -116,7 +116,7 @@ impl State {
         use Action::*;
         use State::*;
         match (self, action) {
-            (Offline, Configure | Load | Remove) | (Loaded, Start | Remove) => Ok(()),
+            (Offline, Configure | Load | Start | Remove) | (Loaded, Start | Remove) => Ok(()),
             (Loaded | Running | Halted | Crashed | Restarting | Stuck, Restart | Stop) => Ok(()),
             _ => Err(Refusal {
                 state: self,
@@ -144,7 +144,7 @@ impl fmt::Display for Refusal {
             Action::Remove => "be removed",
         };
         let first = match (self.state, self.action) {
-            (State::Offline, Action::Start | Action::Restart) => "write 1 to 'load' first",
+            (State::Offline, Action::Restart) => "write 1 to 'start' instead",
             (State::Offline, _) => "it holds nothing",
             (State::Loaded, Action::Load) => "it is loaded already",
             (State::Running, Action::Load | Action::Start) => "it runs already",

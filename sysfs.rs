@@ -100,7 +100,7 @@ impl Directory for Root {
 
 impl Directory for Arc<Os> {
     const ATTRIBUTES: &'static [Attribute<Self>] = {
-        static ATTRIBUTES: [Attribute<Arc<Os>>; 14] = [
+        static ATTRIBUTES: [Attribute<Arc<Os>>; 15] = [
             Attribute::read_only(c"state", |os, text| text.push(os.state().name().as_bytes())),
             Attribute::read_write(c"cpus", show_cpus, store_cpus),
             Attribute::read_write(c"memory", show_memory, store_memory),
@@ -118,6 +118,9 @@ impl Directory for Arc<Os> {
             Attribute::read_write(c"console", show_console, store_console),
             Attribute::read_only(c"command_line", |os, text| {
                 os.with_command_line(|line| text.push(line.to_bytes()))
+            }),
+            Attribute::read_only(c"timing", |os, text| {
+                os.with_timing(|timing| write!(text, "{timing}").map_err(|_| E2BIG))
             }),
             Attribute::read_write(c"recovery", show_recovery, store_recovery),
             Attribute::read_only(c"restarts", |os, text| number(text, os.restarts())),

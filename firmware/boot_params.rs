@@ -30,8 +30,9 @@ const E820_TABLE: usize = 0x2d0;
 /// A boot loader without a number of its own.
 const LOADER_UNDEFINED: u8 = 0xff;
 
-/// `efi_loader_signature`: a firmware of 64 bits.
-const EFI64_LOADER_SIGNATURE: &[u8; 4] = b"EL64";
+// `efi_loader_signature`: how wide the firmware is.
+const EFI32_LOADER_SIGNATURE: [u8; 4] = *b"EL32";
+const EFI64_LOADER_SIGNATURE: [u8; 4] = *b"EL64";
 /// `enum efi_secureboot_mode` in `include/linux/efi.h`: known to be off.
 const SECURE_BOOT_DISABLED: u8 = 2;
 
@@ -70,7 +71,11 @@ pub fn write(
         page[SECURE_BOOT] = SECURE_BOOT_DISABLED;
         // struct efi_info
         let map = efi.memory_map;
-        put(page, EFI_INFO, *EFI64_LOADER_SIGNATURE);
+        let signature = match efi.width {
+            efi::Width::Bits32 => EFI32_LOADER_SIGNATURE,
+            efi::Width::Bits64 => EFI64_LOADER_SIGNATURE,
+        };
+        put(page, EFI_INFO, signature);
         put(page, EFI_INFO + 4, low_half(efi.system_table));
         put(page, EFI_INFO + 8, low_half(efi::DESCRIPTOR_LEN as u64));
         put(page, EFI_INFO + 12, efi::DESCRIPTOR_VERSION.to_le_bytes());

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The EFI firmware of a successor: tables that lead to `efi_runtime.S`.
+//! The EFI firmware of a successor: tables that lead to `efi_runtime.S`, or `efi_runtime32.S`.
 //!
 //! A kernel with EFI runtime services that is told `reboot=efi` reboots by ResetSystem()
 //! (`native_machine_emergency_restart()` in `arch/x86/kernel/reboot.c`), and with hardware-reduced
@@ -8,8 +8,8 @@
 //! Otherwise a reboot would come to the keyboard controller, which resets the whole machine.
 //!
 //! Reference: UEFI specification 2.10, chapters 4 "EFI System Table", 7.2 "Memory Allocation
-//! Services" and 8 "Services - Runtime Services". What Linux makes of it:
-//! `arch/x86/platform/efi/efi.c`.
+//! Services" and 8 "Services - Runtime Services". What Linux makes of it: `efi.c`, `efi_64.c` and
+//! `efi_32.c` in `arch/x86/platform/efi/`.
 
 use crate::layout::{Layout, PAGE};
 use crate::memmap::Range;
@@ -26,10 +26,8 @@ const RUNTIME_SERVICES_SIGNATURE: &[u8; 8] = b"RUNTSERV";
 /// Signature, revision, size, CRC and a reserved word.
 const HEADER_LEN: usize = 24;
 const CRC32: usize = 16;
-const SYSTEM_TABLE_LEN: usize = 120;
-const RUNTIME_SERVICES_LEN: usize = 136;
 
-// Where each stands in its page.
+// Where each stands in its page. The first two are known to `efi_runtime32.S`.
 const SYSTEM_TABLE: usize = 0;
 const RUNTIME_SERVICES: usize = 0x100;
 const CONFIGURATION_TABLE: usize = 0x200;
@@ -48,10 +46,10 @@ const RT_PROPERTIES_TABLE_GUID: [u8; 16] = [
 const SUPPORTED_SET_VIRTUAL_ADDRESS_MAP: u32 = 1 << 7;
 const SUPPORTED_RESET_SYSTEM: u32 = 1 << 10;
 
-// Offsets of the functions in `efi_runtime.S`.
+// Offsets of the functions in `efi_runtime.S` and `efi_runtime32.S`.
 const UNSUPPORTED: u64 = 0x00;
-const SUCCESS: u64 = 0x10;
-const RESET_SYSTEM: u64 = 0x20;
+const RESET_SYSTEM: u64 = 0x10;
+const SET_VIRTUAL_ADDRESS_MAP: u64 = 0x30;
 
 // 7.2.1, EFI_MEMORY_TYPE.
 const RUNTIME_SERVICES_CODE: u32 = 5;
@@ -63,9 +61,31 @@ const ACPI_RECLAIM_MEMORY: u32 = 9;
 const MEMORY_WB: u64 = 1 << 3;
 const MEMORY_RUNTIME: u64 = 1 << 63;
 
+/// How wide a firmware is: as the kernel on it, which calls its runtime services
+/// (`efi_runtime_supported()` in `arch/x86/include/asm/efi.h`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Width {
+    /// 2.3.2, "IA-32 Platforms".
+    Bits32,
+    /// 2.3.4, "x64 Platforms".
+    Bits64,
+}
+
+impl Width {
+    /// Bytes of what the specification calls native: pointers, handles, UINTN.
+    const fn native(self) -> usize {
+        match self {
+            Width::Bits32 => 4,
+            Width::Bits64 => 8,
+        }
+    }
+}
+
 /// What `boot_params` says of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Info {
+    /// How wide it is.
+    pub width: Width,
     /// Address of the system table.
     pub system_table: u64,
     /// Where the memory map is, exactly its length.
@@ -73,17 +93,21 @@ pub struct Info {
 }
 
 /// Writes the tables into `tables` and the memory map into `memory_map`, which are to be the
-/// pages of the same names in `layout`; the RSDP is at `rsdp`. [`None`] if it does not fit.
+/// pages of the same names in `layout`; the RSDP is at `rsdp`. [`None`] if it does not fit, or if
+/// an address has more than `width`.
 pub fn write(
     tables: &mut [u8; PAGE as usize],
     memory_map: &mut [u8; PAGE as usize],
     layout: &Layout,
     rsdp: u64,
+    width: Width,
 ) -> Option<Info> {
     tables.fill(0);
     memory_map.fill(0);
+    let native = width.native();
     let mut page = Page {
         at: layout.efi.tables.start(),
+        width,
         bytes: tables,
     };
     for (index, unit) in "Mint".encode_utf16().enumerate() {
@@ -101,53 +125,53 @@ pub fn write(
         (RT_PROPERTIES_TABLE_GUID, page.address(RT_PROPERTIES)),
     ];
     for (index, (guid, address)) in configuration.iter().enumerate() {
-        let entry = CONFIGURATION_TABLE + 24 * index;
+        let entry = CONFIGURATION_TABLE + (guid.len() + native) * index;
         page.put(entry, guid)?;
-        page.put(entry + 16, &address.to_le_bytes())?;
+        page.put_native(entry + guid.len(), *address)?;
     }
 
     // 4.5: GetTime, SetTime, GetWakeupTime, SetWakeupTime, SetVirtualAddressMap, ConvertPointer,
     // GetVariable, GetNextVariableName, SetVariable, GetNextHighMonotonicCount, ResetSystem,
     // UpdateCapsule, QueryCapsuleCapabilities, QueryVariableInfo.
-    const COUNT: usize = (RUNTIME_SERVICES_LEN - HEADER_LEN) / 8;
-    let mut services = [UNSUPPORTED; COUNT];
-    services[4] = SUCCESS;
+    let mut services = [UNSUPPORTED; 14];
+    services[4] = SET_VIRTUAL_ADDRESS_MAP;
     services[10] = RESET_SYSTEM;
     for (index, offset) in services.iter().enumerate() {
-        let address = layout.efi.code.start() + offset;
-        page.put(
-            RUNTIME_SERVICES + HEADER_LEN + 8 * index,
-            &address.to_le_bytes(),
+        page.put_native(
+            RUNTIME_SERVICES + HEADER_LEN + native * index,
+            layout.efi.code.start() + offset,
         )?;
     }
     page.header(
         RUNTIME_SERVICES,
         RUNTIME_SERVICES_SIGNATURE,
-        RUNTIME_SERVICES_LEN,
+        HEADER_LEN + native * services.len(),
     )?;
 
-    // 4.3: consoles and boot services stay 0.
-    let vendor = page.address(VENDOR);
-    page.put(SYSTEM_TABLE + 24, &vendor.to_le_bytes())?;
-    page.put(SYSTEM_TABLE + 32, &1u32.to_le_bytes())?;
-    let services = page.address(RUNTIME_SERVICES);
-    page.put(SYSTEM_TABLE + 88, &services.to_le_bytes())?;
-    page.put(
-        SYSTEM_TABLE + 104,
-        &(configuration.len() as u64).to_le_bytes(),
+    // 4.3: vendor, revision (4 bytes, padded), handle and protocol of each of three consoles,
+    // runtime services, boot services, number of configuration tables, their address. Consoles
+    // and boot services stay 0.
+    let field = |index| SYSTEM_TABLE + HEADER_LEN + native * index;
+    page.put_native(field(0), page.address(VENDOR))?;
+    page.put(field(1), &1u32.to_le_bytes())?;
+    page.put_native(field(8), page.address(RUNTIME_SERVICES))?;
+    page.put_native(field(10), configuration.len() as u64)?;
+    page.put_native(field(11), page.address(CONFIGURATION_TABLE))?;
+    page.header(
+        SYSTEM_TABLE,
+        SYSTEM_TABLE_SIGNATURE,
+        HEADER_LEN + native * 12,
     )?;
-    let entries = page.address(CONFIGURATION_TABLE);
-    page.put(SYSTEM_TABLE + 112, &entries.to_le_bytes())?;
-    page.header(SYSTEM_TABLE, SYSTEM_TABLE_SIGNATURE, SYSTEM_TABLE_LEN)?;
 
     let mut len = 0;
-    for descriptor in descriptors(layout)? {
+    for descriptor in descriptors(layout, width)? {
         memory_map
             .get_mut(len..len + DESCRIPTOR_LEN)?
             .copy_from_slice(&descriptor);
         len += DESCRIPTOR_LEN;
     }
     Some(Info {
+        width,
         system_table: page.address(SYSTEM_TABLE),
         memory_map: Range::new(layout.efi.memory_map.start(), len as u64)?,
     })
@@ -156,6 +180,7 @@ pub fn write(
 /// A page as it is written, and its physical address.
 struct Page<'a> {
     at: u64,
+    width: Width,
     bytes: &'a mut [u8],
 }
 
@@ -169,6 +194,14 @@ impl Page<'_> {
             .get_mut(offset..offset + bytes.len())?
             .copy_from_slice(bytes);
         Some(())
+    }
+
+    /// Puts a value of the firmware's width.
+    fn put_native(&mut self, offset: usize, value: u64) -> Option<()> {
+        match self.width {
+            Width::Bits32 => self.put(offset, &u32::try_from(value).ok()?.to_le_bytes()),
+            Width::Bits64 => self.put(offset, &value.to_le_bytes()),
+        }
     }
 
     /// 4.2, EFI_TABLE_HEADER of the table at `offset`, whose `len` bytes are written already.
@@ -193,21 +226,38 @@ fn crc32(bytes: &[u8]) -> u32 {
 
 /// The memory map by ascending address: what [`crate::firmware::e820::map`] says, and the pages of
 /// the firmware that the kernel is to map for the runtime services.
-fn descriptors(layout: &Layout) -> Option<[[u8; DESCRIPTOR_LEN]; 7]> {
+fn descriptors(
+    layout: &Layout,
+    width: Width,
+) -> Option<impl Iterator<Item = [u8; DESCRIPTOR_LEN]>> {
     let efi = &layout.efi;
     let firmware = |start, end| Range::from_to(start, end).map(|r| (r, ACPI_RECLAIM_MEMORY, 0));
-    let map = [
+    let code = |range| Some((range, RUNTIME_SERVICES_CODE, MEMORY_RUNTIME));
+    let data = |range| Some((range, RUNTIME_SERVICES_DATA, MEMORY_RUNTIME));
+    let runtime = match width {
+        // 32-bit kernels map each region somewhere, where the services must find mailbox and
+        // tables; 64-bit ones map all where they lie.
+        Width::Bits32 => {
+            let all = Range::from_to(layout.mailbox.start(), efi.tables.end())?;
+            [code(all), None, None]
+        }
+        Width::Bits64 => [data(layout.mailbox), code(efi.code), data(efi.tables)],
+    };
+    let before = [
         (layout.low.ram(), CONVENTIONAL_MEMORY, 0),
         firmware(layout.firmware.start(), layout.mailbox.start())?,
-        (layout.mailbox, RUNTIME_SERVICES_DATA, MEMORY_RUNTIME),
-        (efi.code, RUNTIME_SERVICES_CODE, MEMORY_RUNTIME),
-        (efi.tables, RUNTIME_SERVICES_DATA, MEMORY_RUNTIME),
+    ];
+    let behind = [
         firmware(efi.tables.end(), layout.firmware.end())?,
         (layout.ram, CONVENTIONAL_MEMORY, 0),
     ];
+    let map = before
+        .into_iter()
+        .chain(runtime.into_iter().flatten())
+        .chain(behind);
     Some(map.map(|(range, kind, attribute)| {
         // 7.2.3, EFI_MEMORY_DESCRIPTOR: type, padding, physical and virtual start, pages,
-        // attribute.
+        // attribute; the same for all widths.
         let mut bytes = [0; DESCRIPTOR_LEN];
         bytes[0..4].copy_from_slice(&kind.to_le_bytes());
         bytes[8..16].copy_from_slice(&range.start().to_le_bytes());

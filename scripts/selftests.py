@@ -91,6 +91,7 @@ def scenarios(successor, others):
         Scenario("life", expected=(panic("os1"),)),
         Scenario("deaths", expected=DEATHS),
         Scenario("postmortem", programs=("/usr/bin/makedumpfile",), expected=(panic("os1"),)),
+        Scenario("traces", expected=(panic("os1"), r"\[os1\].*---\[ end Kernel panic")),
         *(Scenario("kernels", name=f"kernels/{series}", kernels=(kernel,), expected=(panic("os1"),))
           for series, kernel in others.items()),
         Scenario("start", environment=f"SUCCESSOR={successor.parent.name}", expected=(panic("os2"),)),

@@ -16,8 +16,8 @@ use mint_fuzz::input::Input;
 use mint_unit::bzimage::{parse, Error};
 use mint_unit::firmware::{boot_params, e820, efi};
 use mint_unit::identity_map;
-use mint_unit::kernel_image::{KernelImage, SETUP_HEADER_START};
-use mint_unit::layout::{plan, Layout, LowSlice, LOW_SLICE_LEN, PAGE, RANGE_ALIGN};
+use mint_unit::kernel_image::{KernelImage, Mode, SETUP_HEADER_START};
+use mint_unit::layout::{limit, plan, Layout, LowSlice, END_32, LOW_SLICE_LEN, PAGE, RANGE_ALIGN};
 use mint_unit::memmap::Range;
 use std::cell::RefCell;
 
@@ -117,6 +117,12 @@ fn check_layout(
     assert_eq!(layout.kernel.len(), image.init_size);
     assert!(code.len() as u64 <= layout.kernel.len());
     assert_eq!(layout.initrd.map_or(0, |initrd| initrd.len()), initrd_len);
+    if image.mode == Mode::Protected {
+        assert!(layout.kernel.end() <= END_32);
+    }
+    if limit(image).is_none() {
+        assert!(image.above_4g);
+    }
     if !image.above_4g {
         assert!(range.end() <= 4 * G);
         let last = layout.initrd.map_or(0, |initrd| initrd.end() - 1);
@@ -133,7 +139,9 @@ fn check_layout(
 
     let rsdp = layout.acpi.start();
     let (mut tables, mut memory_map) = ([0xa5; PAGE as usize], [0xa5; PAGE as usize]);
-    let info = efi::write(&mut tables, &mut memory_map, layout, rsdp);
+    let [narrow, info] = [efi::Width::Bits32, efi::Width::Bits64]
+        .map(|width| efi::write(&mut tables, &mut memory_map, layout, rsdp, width));
+    assert_eq!(narrow.is_some(), layout.firmware.end() <= 4 * G);
     let mut page = [0xa5; boot_params::LEN];
     boot_params::write(&mut page, header, layout, rsdp, info);
     check_boot_params(&page, layout, rsdp);

@@ -3,8 +3,8 @@
 //! The command line of a successor: what the kernel and its decompressor make of it must keep to
 //! what the successor owns, whatever the person gave.
 //!
-//! The input is a limit (16 bits), a port (16 bits; 0: no console), whether the kernel knows EFI
-//! (8 bits), and a text.
+//! The input is a limit (16 bits), a port (16 bits; 0: no console), whether the kernel knows EFI and
+//! whether it is a 32-bit one (bits 0 and 1 of 8), and a text.
 
 #![no_main]
 
@@ -13,6 +13,7 @@ use mint_fuzz::boot_code;
 use mint_fuzz::input::{text, Input};
 use mint_fuzz::kernel_code::{parse_args, same_name, simple_strtoull, Param};
 use mint_unit::firmware::cmdline::{write, Error, Facts};
+use mint_unit::kernel_image::Mode;
 
 /// What the module's own buffer has room for (COMMAND_LINE_SIZE).
 const ROOM: usize = 2048;
@@ -41,10 +42,16 @@ fuzz_target!(|bytes: &[u8]| {
     let mut input = Input(bytes);
     let limit = usize::from(input.u16());
     let port = input.u16() & !7;
+    let flags = input.u8();
     let facts = Facts {
         tsc_khz: TSC_KHZ,
         console: (port != 0).then_some(port),
-        efi: input.u8() & 1 != 0,
+        efi: flags & 1 != 0,
+        mode: if flags & 2 != 0 {
+            Mode::Protected
+        } else {
+            Mode::Long
+        },
     };
     let given = text(input.0);
 
@@ -87,17 +94,24 @@ fn check(given: &[u8], line: &[u8], facts: &Facts) {
     assert!(params.ends_with(&kept), "{kept:?}");
     for added in &params[..params.len() - kept.len()] {
         let known = own.iter().any(|(name, _)| added.0 == *name);
-        let other: &[&[u8]] = &[b"console", b"efi", b"sysctl.kernel.panic"];
+        let other: &[&[u8]] = &[b"console", b"efi", b"sysctl.kernel.panic", b"noisapnp"];
         assert!(known || other.contains(&&*added.0), "{added:?}");
     }
 
     // What keeps the systems apart is there, and nothing that undoes it.
-    for (name, value) in own {
+    for (name, value) in &own {
         assert!(all_of(name).next().is_some());
         assert!(all_of(name).all(|found| found == value.as_bytes()));
     }
-    for &name in REFUSED {
+    let refused = REFUSED
+        .iter()
+        .filter(|name| own.iter().all(|(own, _)| own != *name));
+    for &name in refused {
         assert_eq!(all_of(name).next(), None);
+    }
+    if facts.mode == Mode::Protected {
+        assert!(all_of(b"noisapnp").next().is_some());
+        assert_eq!(all_of(b"maxcpus").next(), None);
     }
     let values = |name| all_of(name).flat_map(|value| value.split(|&byte| byte == b','));
     assert!(!facts.efi || values(b"efi").any(|option| option == b"runtime"));
@@ -132,7 +146,6 @@ fn check(given: &[u8], line: &[u8], facts: &Facts) {
 /// Parameters of which there is one value that is right.
 fn own(facts: &Facts) -> Vec<(&'static [u8], String)> {
     let mut own: Vec<(&[u8], _)> = vec![
-        (b"no_ipi_broadcast", "1".to_string()),
         (b"tsc_early_khz", TSC_KHZ.to_string()),
         (b"tsc", "reliable".to_string()),
         (b"pci", "off".to_string()),
@@ -143,6 +156,13 @@ fn own(facts: &Facts) -> Vec<(&'static [u8], String)> {
             u8::from(facts.console.is_some()).to_string(),
         ),
     ];
+    match facts.mode {
+        Mode::Long => own.push((b"no_ipi_broadcast", "1".to_string())),
+        Mode::Protected => {
+            own.push((b"no_ipi_broadcast", "0".to_string()));
+            own.push((b"apic", "bigsmp".to_string()));
+        }
+    }
     if facts.efi {
         own.push((b"reboot", "efi,panic_warm".to_string()));
     }

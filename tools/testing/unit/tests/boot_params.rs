@@ -53,8 +53,11 @@ fn expected(file: &[u8], layout: &Layout, efi: Option<efi::Info>) -> boot_params
     if let Some(efi) = efi {
         let map = efi.memory_map;
         params.efi_info = efi_info {
-            // EFI64_LOADER_SIGNATURE of include/linux/efi.h.
-            efi_loader_signature: u32::from_le_bytes(*b"EL64"),
+            // EFI32_LOADER_SIGNATURE and EFI64_LOADER_SIGNATURE of arch/x86/include/asm/efi.h.
+            efi_loader_signature: u32::from_le_bytes(match efi.width {
+                efi::Width::Bits32 => *b"EL32",
+                efi::Width::Bits64 => *b"EL64",
+            }),
             efi_systab: low(efi.system_table),
             efi_systab_hi: high(efi.system_table),
             efi_memdesc_size: size_of::<MemoryDescriptor>() as u32,
@@ -80,7 +83,8 @@ fn every_byte() {
     let low = LowSlice::new(Range::new(0x2_0000, 0x1_0000).unwrap()).unwrap();
     const G: u64 = 1 << 30;
     // What a kernel that knows no EFI must not be told of.
-    let firmware = |layout: &Layout| efi::Info {
+    let firmware = |layout: &Layout, width| efi::Info {
+        width,
         system_table: layout.efi.tables.start() + 0x123,
         memory_map: Range::new(layout.efi.memory_map.start() + 8, 0x345).unwrap(),
     };
@@ -96,7 +100,11 @@ fn every_byte() {
         if initrd_len == 0 {
             assert_eq!(layout.initrd.take(), None);
         }
-        for efi in [None, Some(firmware(&layout))] {
+        for efi in [
+            None,
+            Some(firmware(&layout, efi::Width::Bits32)),
+            Some(firmware(&layout, efi::Width::Bits64)),
+        ] {
             // A page that was used before.
             let mut page = [0xa5; LEN];
             write(&mut page, &image.setup_header, &layout, RSDP, efi);

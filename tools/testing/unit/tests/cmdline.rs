@@ -3,6 +3,7 @@
 //! The command line of a successor.
 
 use mint_unit::firmware::cmdline::{write, Error, Facts, Written};
+use mint_unit::kernel_image::Mode;
 
 const COM2: Option<u16> = Some(0x2f8);
 const FIRST: &str =
@@ -31,6 +32,7 @@ fn line(given: &str, console: Option<u16>) -> Result<String, Error<'_>> {
         tsc_khz: 2_100_000,
         console,
         efi: false,
+        mode: Mode::Long,
     };
     written(given, &facts).map(|(line, restarts_on_panic)| {
         assert!(!restarts_on_panic, "it would reset the whole machine");
@@ -45,11 +47,50 @@ fn with_efi(given: &str) -> Result<(String, bool), Error<'_>> {
         tsc_khz: 2_100_000,
         console: None,
         efi: true,
+        mode: Mode::Long,
     };
     written(given, &facts).map(|(line, restarts_on_panic)| {
         let rest = line.strip_prefix(FIRST).unwrap().trim_start();
         (rest.to_string(), restarts_on_panic)
     })
+}
+
+#[test]
+fn what_a_32_bit_kernel_gets() {
+    let facts = Facts {
+        tsc_khz: 2_100_000,
+        console: None,
+        efi: true,
+        mode: Mode::Protected,
+    };
+    let first = FIRST.replacen(
+        "no_ipi_broadcast=1",
+        "apic=bigsmp no_ipi_broadcast=0 noisapnp",
+        1,
+    );
+    for (given, rest) in [("", ""), ("quiet", " quiet"), ("nr_cpus=2", " nr_cpus=2")] {
+        assert_eq!(
+            written(given, &facts).unwrap().0,
+            format!("{first} {EFI} sysctl.kernel.panic=-1{rest}")
+        );
+    }
+    for given in [
+        "no_ipi_broadcast=1",
+        "no_ipi_broadcast",
+        "maxcpus=2",
+        "apic=bigsmp",
+        "apic=default",
+    ] {
+        assert!(
+            matches!(written(given, &facts), Err(Error::Conflict { given: found, .. }) if found == given),
+            "{given}"
+        );
+    }
+    let long = Facts {
+        mode: Mode::Long,
+        ..facts
+    };
+    assert!(written("maxcpus=2", &long).is_ok());
 }
 
 #[test]
@@ -343,6 +384,7 @@ fn the_length_is_limited_by_the_kernel_and_by_the_room() {
         tsc_khz: 1,
         console: COM2,
         efi: true,
+        mode: Mode::Long,
     };
     let given = "quiet panic=-5 pci=off -- foo";
     let whole = "no_ipi_broadcast=1 tsc_early_khz=1 tsc=reliable kvm.enable_virt_at_load=0 \

@@ -11,8 +11,10 @@ mod rng;
 
 use mint_unit::bzimage::parse;
 use mint_unit::identity_map::{self, TABLE};
-use mint_unit::kernel_image::KernelImage;
-use mint_unit::layout::{plan, Error, Layout, LowSlice, LOW_END, LOW_SLICE_LEN, PAGE, RANGE_ALIGN};
+use mint_unit::kernel_image::{KernelImage, Mode};
+use mint_unit::layout::{
+    limit, plan, Error, Layout, LowSlice, END_32, LOW_END, LOW_SLICE_LEN, PAGE, RANGE_ALIGN,
+};
 use mint_unit::memmap::Range;
 use rng::Rng;
 
@@ -103,6 +105,10 @@ fn whatever_is_asked_for() {
         image.pref_address = number(48);
         image.init_size = number(32).max(1);
         image.above_4g = number(2) != 0;
+        if number(2) == 0 {
+            image.mode = Mode::Protected;
+            image.above_4g = false;
+        }
         image.initrd_addr_max = number(32);
         let initrd_len = number(40);
         let start = number(48) / RANGE_ALIGN * RANGE_ALIGN;
@@ -122,6 +128,10 @@ fn whatever_is_asked_for() {
             }
             Err(Error::Above4G) => {
                 assert!(!image.above_4g && range.end() > 4 * G);
+                other += 1;
+            }
+            Err(Error::TooHighFor32Bit) => {
+                assert!(image.mode == Mode::Protected && range.end() > END_32);
                 other += 1;
             }
             Err(Error::InitrdTooHigh { max }) => {
@@ -144,7 +154,7 @@ fn exact(start: u64, needed: u64, image: &KernelImage, initrd_len: u64) {
         |len| Range::new(start, len).map(|range| (range, plan(range, low(), image, initrd_len)));
     match with(needed).unwrap() {
         (range, Ok(layout)) => check(&layout, range, image, initrd_len),
-        (_, Err(Error::Above4G | Error::InitrdTooHigh { .. })) => {}
+        (_, Err(Error::Above4G | Error::TooHighFor32Bit | Error::InitrdTooHigh { .. })) => {}
         (_, Err(error)) => panic!("{needed:#x} bytes from {start:#x} on: {error:?}"),
     }
     match with(needed - RANGE_ALIGN) {
@@ -201,23 +211,70 @@ fn above_4_gib() {
         assert_eq!(plan(&low_kernel), low_only);
     }
     // The last byte of the initrd may be at the highest address, and not above.
-    for (max, fits) in [(4 * G - 1, true), (4 * G - 2, false), (2 * G - 1, false)] {
+    let kernel_end = 3 * G + 62 * M;
+    for (max, end) in [
+        (4 * G - 1, Some(4 * G)),
+        (4 * G - 2, Some(4 * G - PAGE)),
+        (kernel_end + PAGE - 1, Some(kernel_end + PAGE)),
+        (kernel_end + PAGE - 2, None),
+        (2 * G - 1, None),
+        (0, None),
+    ] {
         let image = kernel_but(|image| {
             image.above_4g = false;
             image.initrd_addr_max = max;
         });
-        let result = plan(range(3 * G, G), low(), &image, PAGE).map(|_| ());
-        let expected = if fits {
-            Ok(())
-        } else {
-            Err(Error::InitrdTooHigh { max })
-        };
-        assert_eq!(result, expected);
+        let result = plan(range(3 * G, G), low(), &image, PAGE);
+        let result = result.map(|layout| layout.initrd.unwrap().end());
+        assert_eq!(result, end.ok_or(Error::InitrdTooHigh { max }));
         assert!(
             plan(range(3 * G, G), low(), &image, 0).is_ok(),
             "none, so none too high"
         );
     }
+}
+
+#[test]
+fn a_32_bit_kernel_below_896_mib() {
+    let image = kernel_but(|image| {
+        image.mode = Mode::Protected;
+        image.above_4g = false;
+        image.initrd_addr_max = END_32 - 1;
+    });
+    assert_eq!(limit(&image), Some(END_32));
+    let plan = |start, len, initrd_len| plan(range(start, len), low(), &image, initrd_len);
+    for (start, len, initrd_len, result) in [
+        (END_32 - 62 * M, 62 * M, 0, Ok(None)),
+        (END_32 - 64 * M, 64 * M, PAGE, Ok(Some(END_32))),
+        // Its other RAM may lie higher; the initrd may not.
+        (END_32 - 62 * M, G, 0, Ok(None)),
+        (END_32 - 64 * M, G, PAGE, Ok(Some(END_32))),
+        (
+            END_32 - 62 * M,
+            G,
+            PAGE,
+            Err(Error::InitrdTooHigh { max: END_32 - 1 }),
+        ),
+        (END_32 - 60 * M, G, 0, Err(Error::TooHighFor32Bit)),
+        (G, G, 0, Err(Error::TooHighFor32Bit)),
+    ] {
+        let planned = plan(start, len, initrd_len);
+        let end = planned.map(|layout| {
+            layout
+                .initrd
+                .map(|initrd| initrd.end().next_multiple_of(PAGE))
+        });
+        assert_eq!(end, result, "{len:#x} from {start:#x} on");
+    }
+}
+
+#[test]
+fn where_a_range_is_looked_for() {
+    assert_eq!(limit(&kernel()), None);
+    assert_eq!(
+        limit(&kernel_but(|image| image.above_4g = false)),
+        Some(4 * G)
+    );
 }
 
 #[test]
@@ -300,6 +357,10 @@ fn errors_say_what_would_do() {
             "2 MiB of memory are too few: kernel and initrd need at least 62 MiB",
         ),
         (Error::Above4G, "this kernel needs a range below 4 GiB"),
+        (
+            Error::TooHighFor32Bit,
+            "a 32-bit kernel must lie below 896 MiB: reserve memory there with memmap=, and write it to 'memory' as SIZE@ADDRESS",
+        ),
         (
             Error::InitrdTooHigh { max: 0x7fff_ffff },
             "this kernel needs its initrd below 0x7fffffff",

@@ -23,7 +23,7 @@ const STATES: [State; 7] = [
     State::Stuck,
 ];
 
-const LOAD_FIRST: &str = "write 1 to 'load' first";
+const START: &str = "write 1 to 'start' instead";
 const STOP_FIRST: &str = "write 1 to 'stop' first";
 const RESTART: &str = "write 1 to 'restart', or to 'stop' first";
 const RUNS: &str = "it runs already";
@@ -31,7 +31,7 @@ const STUCK: &str = "one of its CPUs does not answer; write 1 to 'stop' to try a
 
 /// By [`STATES`] and [`ACTIONS`]; an empty text: allowed.
 const REFUSALS: [[&str; 6]; 7] = [
-    ["", "", LOAD_FIRST, LOAD_FIRST, "it holds nothing", ""],
+    ["", "", "", START, "it holds nothing", ""],
     [STOP_FIRST, "it is loaded already", "", "", "", ""],
     [STOP_FIRST, RUNS, RUNS, "", "", STOP_FIRST],
     [STOP_FIRST, STOP_FIRST, RESTART, "", "", STOP_FIRST],

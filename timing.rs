@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! How long the phases of a start take, and for how long it kept other OSes waiting.
+
+use core::fmt;
+use kernel::{
+    sync::atomic::{Atomic, Relaxed},
+    time::{ClockSource, Delta, Instant, Monotonic}, //
+};
+
+/// A phase of a start. The phases of one OS may overlap, and those of different OSes do.
+#[derive(Clone, Copy)]
+pub(crate) enum Phase {
+    /// Kernel and initrd are read and checked, or found to be in memory.
+    Read,
+    /// They are copied to the OS's memory.
+    Copy,
+    /// The first OS takes its hands off the CPUs.
+    Offline,
+    /// Firmware and page tables are written.
+    Tables,
+    /// The CPUs are reset by INIT.
+    Reset,
+    /// The first CPU goes from the startup IPI to the kernel's entry.
+    Entry,
+}
+
+const NAMES: [&str; 6] = ["read", "copy", "offline", "tables", "reset", "entry"];
+
+/// When a phase began, in nanoseconds, and how long it took.
+#[derive(Clone, Copy)]
+pub(crate) struct Span {
+    began: i64,
+    took: Delta,
+}
+
+impl Span {
+    /// That of `step`, and what it returns.
+    pub(crate) fn of<R>(step: impl FnOnce() -> R) -> (Self, R) {
+        let began = Monotonic::ktime_get();
+        let started = Instant::<Monotonic>::now();
+        let result = step();
+        let took = started.elapsed();
+        (Span { began, took }, result)
+    }
+}
+
+/// The phases of the last start, as far as it has come.
+#[derive(Default)]
+pub(crate) struct Timing {
+    spans: [Option<Span>; NAMES.len()],
+    /// For how long locks were held that the starts of all OSes share.
+    pub(crate) exclusive: Exclusive,
+}
+
+impl Timing {
+    /// Does `step`, which is `phase`.
+    pub(crate) fn measure<R>(&mut self, phase: Phase, step: impl FnOnce() -> R) -> R {
+        let (span, result) = Span::of(step);
+        self.set(phase, span);
+        result
+    }
+
+    /// Has it that `phase` took `span`.
+    pub(crate) fn set(&mut self, phase: Phase, span: Span) {
+        self.spans[phase as usize] = Some(span);
+    }
+}
+
+/// A line for each phase: its name, how long it took, and when it began by `CLOCK_MONOTONIC`, in
+/// nanoseconds; then how long others were kept waiting.
+impl fmt::Display for Timing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, span) in NAMES.iter().zip(&self.spans) {
+            if let Some(Span { began, took }) = span {
+                writeln!(f, "{name} {} {}", took.as_nanos(), began)?;
+            }
+        }
+        write!(f, "exclusive {}", self.exclusive.0.load(Relaxed))
+    }
+}
+
+/// For how long locks were held that all OSes share, in nanoseconds.
+pub(crate) struct Exclusive(Atomic<i64>);
+
+impl Default for Exclusive {
+    fn default() -> Self {
+        Exclusive(Atomic::new(0))
+    }
+}
+
+impl Exclusive {
+    /// Counts until the result is dropped, which is to be before the lock is released.
+    pub(crate) fn count(&self) -> Held<'_> {
+        Held {
+            began: Instant::now(),
+            exclusive: self,
+        }
+    }
+
+    /// Adds what `other` has counted.
+    pub(crate) fn add(&self, other: &Exclusive) {
+        self.0.fetch_add(other.0.load(Relaxed), Relaxed);
+    }
+}
+
+/// Counts while it lives.
+pub(crate) struct Held<'a> {
+    began: Instant<Monotonic>,
+    exclusive: &'a Exclusive,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        let nanos = self.began.elapsed().as_nanos();
+        self.exclusive.0.fetch_add(nanos, Relaxed);
+    }
+}
