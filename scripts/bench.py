@@ -115,19 +115,16 @@ class Results:
             return "KVM"
         return f"TCG, thread={self.rig.threads()}"
 
-    def phases(self, samples):
-        self.data["tables"]["phases"] = [row(name, values, "s") for name, values in samples.items()]
-        own = [name for name in bench_phases.PHASES if name in samples]
-        for name in own:
+    def phases(self, seen, told):
+        self.data["tables"]["phases"] = [row(name, values, "s") for name, values in (*seen.items(), *told.items())]
+        for name, values in told.items():
             unit, scale = ("us", 1e6) if name in ("exclusive", "tables") else ("ms", 1e3)
-            self.data["figures"][f"{name}_{unit}"] = median(samples[name]) * scale
-        self.data["figures"]["load_ms"] = median(samples["write to load"]) * 1e3
-        self.data["figures"]["start_ms"] = median(samples["write to start"]) * 1e3
+            self.data["figures"][f"{name}_{unit}"] = median(values) * scale
+        self.data["figures"]["load_ms"] = median(seen["write to load"]) * 1e3
+        self.data["figures"]["start_ms"] = median(seen["write to start"]) * 1e3
         show("Table 3: a start, and its phases (milliseconds)", ["", "median", "min-max"],
-             [[name, *spread([value * 1e3 for value in values], 3)] for name, values in sorted(
-                 samples.items(), key=lambda item: (item[0] in own, own.index(item[0]) if item[0] in own else 0))])
-        if not own:
-            print("\n  This module has no file timing: its phases are not known.")
+             [[name, *spread([value * 1e3 for value in values], 3)]
+              for name, values in (*seen.items(), *told.items())])
 
     def memory(self, once, each):
         self.data["tables"]["memory"] = [row("shared", once, "KiB"), row("per_successor", each, "KiB")]
@@ -181,7 +178,7 @@ def bench(folder):
         results.parallel(*bench_parallel.measure(rig, rig.make_debian(os.environ["MINT_DEBIAN_ROOT"]), few))
         results.write(time.monotonic() - started)
     if "3" in tables:
-        results.phases(bench_phases.phases(rig, reports))
+        results.phases(*bench_phases.phases(rig, reports))
         results.memory(*bench_phases.memory(rig, few))
         results.write(time.monotonic() - started)
     if "4" in tables:

@@ -3,8 +3,6 @@
 
 from bench_rig import QUIET, progress, read_marks
 
-# The lines of the file timing, in their order.
-PHASES = ("read", "copy", "offline", "tables", "entry", "exclusive")
 # Successors of one CPU for the memory of the first OS.
 COUNT = 7
 MACHINE = {"cpus": COUNT + 1, "memory": "3G", "pool": "memmap=960M$1G memmap=448K$64K"}
@@ -12,19 +10,19 @@ PAGE_KIB = 4
 
 
 def phases(rig, reports):
-    """{phase: samples in seconds}: as Mint tells them, and as they are seen from outside."""
-    samples = {}
+    """{phase: samples in seconds}: as they are seen from outside, and as the file timing has them."""
+    seen, told = {}, {}
     for report in reports:
         marks = read_marks(report.logs["os1"])
         loading, starting = (report.wrote["os1", name] for name in ("load", "start"))
-        for name, nanoseconds in report.timing.get("os1", {}).items():
-            samples.setdefault(name, []).append(nanoseconds / 1e9)
         for name, ticks in (("write to load", loading[1] - loading[0]),
                             ("write to start", starting[1] - starting[0]),
                             ("entry to kernel_init", marks.kernel_init - starting[1]),
                             ("kernel_init to user space", marks.events["user_space"] - marks.kernel_init)):
-            samples.setdefault(name, []).append(rig.seconds(ticks))
-    return samples
+            seen.setdefault(name, []).append(rig.seconds(ticks))
+        for name, nanoseconds in report.timing["os1"].items():
+            told.setdefault(name, []).append(nanoseconds / 1e9)
+    return seen, told
 
 
 def memory(rig, count):

@@ -84,7 +84,7 @@ class Report:
             self.wrote[found[1], found[2]] = int(found[3]), int(found[4])
         elif found := re.fullmatch(r"(os\d+) log (.*)", line):
             self.logs.setdefault(found[1], []).append(found[2])
-        elif found := re.fullmatch(r"(os\d+) timing (\w+) (\d+)", line):
+        elif found := re.fullmatch(r"(os\d+) timing (\w+) (\d+)(?: \d+)?", line):
             self.timing.setdefault(found[1], {})[found[2]] = int(found[3])
         else:
             self.others.append(line)
