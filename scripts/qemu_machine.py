@@ -81,10 +81,14 @@ def pick_accelerator(kernel, initramfs):
 
 
 class Machine:
-    """A QEMU machine, from start to its end as a context manager."""
+    """A QEMU machine, from start to its end as a context manager.
+
+    `translated` is how many MiB TCG has for the code that it has translated; it throws all away when
+    they are full.
+    """
 
     def __init__(self, kernel, initramfs, append, *, cpus=4, memory="3G", names=("first",),
-                 accelerator="tcg", threads="single", extra=(), echo=None, interactive=False):
+                 accelerator="tcg", threads="single", translated=512, extra=(), echo=None, interactive=False):
         self.echo = echo
         self.started = time.monotonic()
         self.selector = selectors.DefaultSelector()
@@ -101,7 +105,7 @@ class Machine:
             # One thread for all CPUs: with several, TCG now and then runs a
             # stale translation of text that another CPU is patching.
             # Without fast string instructions, which are slower there than the kernel's own loops.
-            command += ["-accel", f"tcg,thread={threads},tb-size=512",
+            command += ["-accel", f"tcg,thread={threads},tb-size={translated}",
                         "-cpu", "max,-fsrm,-fsrs,-erms"]
         handed = []
         for index, name in enumerate(names):

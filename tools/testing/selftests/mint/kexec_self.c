@@ -2,6 +2,7 @@
 /*
  * kexec_self KERNEL INITRD CMDLINE: replaces the running kernel by KERNEL, with
  * the text of the file CMDLINE as its command line, as kexec -s and kexec -e do.
+ * The TSC as of the latter is the last that it prints.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -9,7 +10,9 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <termios.h>
 #include <unistd.h>
+#include <x86intrin.h>
 
 static int fail(const char *what)
 {
@@ -43,6 +46,9 @@ int main(int argc, char **argv)
 	line[strcspn(line, "\n")] = 0;
 	if (syscall(SYS_kexec_file_load, kernel, initrd, strlen(line) + 1, line, 0))
 		return fail("kexec_file_load");
+	dprintf(STDOUT_FILENO, "kexec tsc %llu\n", __rdtsc());
+	/* What the driver still holds would be lost. */
+	tcdrain(STDOUT_FILENO);
 	syscall(SYS_reboot, LINUX_REBOOT_MAGIC1, LINUX_REBOOT_MAGIC2, LINUX_REBOOT_CMD_KEXEC, NULL);
 	return fail("reboot");
 }
