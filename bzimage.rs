@@ -23,6 +23,8 @@ const JUMP_OPERAND: usize = 0x201;
 const HEADER: usize = 0x202;
 /// Boot protocol version, major in the high byte.
 const VERSION: usize = 0x206;
+/// Where the kernel's version is, a text, from [`SECTOR`] on; 0 if it has none.
+const KERNEL_VERSION: usize = 0x20e;
 /// Boot protocol option flags.
 const LOADFLAGS: usize = 0x211;
 /// Highest address that the initrd's last byte may have.
@@ -62,6 +64,9 @@ const ENTRY_32: u64 = 0;
 const ENTRY_64: u64 = 0x200;
 
 const SECTOR: usize = 512;
+
+/// See [`KernelImage::reserves_low_memory`].
+const RESERVES_LOW_MEMORY: (u32, u32) = (5, 13);
 
 /// Why a file is not a kernel that can be started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,6 +146,17 @@ fn field<const N: usize>(file: &[u8], offset: usize) -> Result<[u8; N], Error> {
             needed: (offset + N) as u64,
             len: file.len() as u64,
         })
+}
+
+/// The first two numbers of the kernel's version, if `file` has it.
+fn version_of_kernel(file: &[u8]) -> Option<(u32, u32)> {
+    let at = u16::from_le_bytes(field(file, KERNEL_VERSION).ok()?);
+    let text = file.get(SECTOR + usize::from(at)..).filter(|_| at != 0)?;
+    let mut numbers = text.split(|byte| !byte.is_ascii_digit()).map(|digits| {
+        let digits = core::str::from_utf8(digits).ok()?;
+        digits.parse().ok()
+    });
+    Some((numbers.next()??, numbers.next()??))
 }
 
 /// Checks that `file` is a bzImage that can be loaded anywhere, and finds its parts.
@@ -226,6 +242,7 @@ pub fn parse(file: &[u8]) -> Result<KernelImage, Error> {
         pref_address: u64::from_le_bytes(field(file, PREF_ADDRESS)?),
         init_size: init_size.into(),
         above_4g: mode == Mode::Long && xloadflags & XLF_CAN_BE_LOADED_ABOVE_4G != 0,
+        reserves_low_memory: version_of_kernel(file) >= Some(RESERVES_LOW_MEMORY),
         efi: xloadflags & XLF_EFI_KEXEC != 0 || file.starts_with(&MZ),
         cmdline_size: cmdline_size as usize,
         initrd_addr_max: u32_at(INITRD_ADDR_MAX)?.into(),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The page tables that a 64-bit kernel is entered with: an identity map.
+//! The page tables that a 64-bit kernel is entered with, and those by which a CPU comes to long mode
+//! before: identity maps.
 //!
 //! Only what the 64-bit boot protocol asks for is mapped (Documentation/arch/x86/boot.rst: the
 //! kernel, `boot_params` and the command line), by 2 MiB pages, and the first 2 MiB, where the
@@ -23,23 +24,16 @@ const LARGE_PAGE: u64 = 2 << 20;
 /// below this bit an address can be mapped to itself.
 const ADDRESS_BITS: u32 = 47;
 
-/// Writes page tables into `root` (the top table) and `tables` (all others; it lies at physical
-/// address `tables_at`) that map `ranges` to themselves.
+/// Writes page tables into `tables`, which lie at physical address `tables_at`, that map `ranges`
+/// to themselves. The first is the top table.
 ///
 /// Returns [`None`] if `tables` has too little room or a range is beyond 47 bits.
-pub fn build(
-    root: &mut [u8; TABLE],
-    tables: &mut [u8],
-    tables_at: u64,
-    ranges: &[Range],
-) -> Option<()> {
-    root.fill(0);
+pub fn build(tables: &mut [u8], tables_at: u64, ranges: &[Range]) -> Option<()> {
     tables.fill(0);
     let mut map = Map {
-        root,
         tables,
         tables_at,
-        used: 0,
+        used: 1,
     };
     for range in ranges {
         if (range.end() - 1) >> ADDRESS_BITS != 0 {
@@ -54,15 +48,7 @@ pub fn build(
     Some(())
 }
 
-/// One table: the root, or one of `tables` by its number.
-#[derive(Clone, Copy)]
-enum Table {
-    Root,
-    Number(usize),
-}
-
 struct Map<'a> {
-    root: &'a mut [u8; TABLE],
     tables: &'a mut [u8],
     tables_at: u64,
     /// How many of `tables` are in use.
@@ -72,30 +58,28 @@ struct Map<'a> {
 impl Map<'_> {
     fn large_page(&mut self, address: u64) -> Option<()> {
         let index = |shift: u32| (address >> shift) as usize % ENTRIES;
-        let pdpt = self.descend(Table::Root, index(39))?;
+        let pdpt = self.descend(0, index(39))?;
         let directory = self.descend(pdpt, index(30))?;
         *self.entry(directory, index(21))? = (address | PRESENT | WRITABLE | LARGE).to_le_bytes();
         Some(())
     }
 
-    /// The table that entry `index` of `table` points to, made if there is none yet.
-    fn descend(&mut self, table: Table, index: usize) -> Option<Table> {
+    /// The number of the table that entry `index` of table `table` points to, made if there is none
+    /// yet.
+    fn descend(&mut self, table: usize, index: usize) -> Option<usize> {
         let (next, at) = (self.used, self.tables_at);
         let entry = self.entry(table, index)?;
         let value = u64::from_le_bytes(*entry);
         if value & PRESENT != 0 {
-            return Some(Table::Number(((value & ADDRESS) - at) as usize / TABLE));
+            return Some(((value & ADDRESS) - at) as usize / TABLE);
         }
         *entry = ((at + (next * TABLE) as u64) | PRESENT | WRITABLE).to_le_bytes();
         self.used += 1;
-        (self.used * TABLE <= self.tables.len()).then_some(Table::Number(next))
+        (self.used * TABLE <= self.tables.len()).then_some(next)
     }
 
-    fn entry(&mut self, table: Table, index: usize) -> Option<&mut [u8; 8]> {
-        let bytes = match table {
-            Table::Root => &mut self.root[..],
-            Table::Number(number) => self.tables.get_mut(number * TABLE..)?,
-        };
+    fn entry(&mut self, table: usize, index: usize) -> Option<&mut [u8; 8]> {
+        let bytes = self.tables.get_mut(table * TABLE..)?;
         bytes.get_mut(index * 8..index * 8 + 8)?.try_into().ok()
     }
 }

@@ -296,17 +296,15 @@ impl fmt::Write for Snapshot {
 ///
 /// The memory must be the OS's, and none of its CPUs may run.
 pub(crate) unsafe fn erase_traces(layout: &Layout) -> Result {
-    for range in [layout.low.ram(), layout.range()] {
-        // SAFETY: The caller's promise.
-        unsafe {
-            phys_memory::for_each_window(range, |_, window| {
-                for page in window.chunks_mut(PAGE as usize) {
-                    if vmcoreinfo::is_note(page) {
-                        page[..NOTE_HEADER_LEN].fill(0);
-                    }
+    // Kernels are only looked for in the range.
+    // SAFETY: The caller's promise.
+    unsafe {
+        phys_memory::for_each_window(layout.range(), |_, window| {
+            for page in window.chunks_mut(PAGE as usize) {
+                if vmcoreinfo::is_note(page) {
+                    page[..NOTE_HEADER_LEN].fill(0);
                 }
-            })
-        }?;
+            }
+        })
     }
-    Ok(())
 }

@@ -140,6 +140,9 @@ pub struct KernelImage {
     pub above_4g: bool,
     /// Whether it knows EFI firmware.
     pub efi: bool,
+    /// Whether it is known to reserve the first 1 MiB, and to use no more of it than for its
+    /// real-mode trampoline: Linux since 5.13 (`reserve_real_mode()`).
+    pub reserves_low_memory: bool,
     /// Longest command line in bytes, without the terminating zero.
     pub cmdline_size: usize,
     /// Highest address of the initrd's last byte, where `above_4g` does not hold.

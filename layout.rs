@@ -3,13 +3,13 @@
 //! Where everything lies in the memory of a successor.
 //!
 //! ```text
-//! low slice (below 640 KiB)      range (2 MiB aligned)
+//! low memory (below 640 KiB)     range (2 MiB aligned)
 //! +-----------------------+      +--------------------------------------+
 //! | trampoline page: ours |      | firmware area, 1 MiB: ACPI data      |
-//! | page table root: ours |      |   boot_params, command line, mailbox,|
-//! | RAM for its real-mode |      |   EFI, ACPI tables, page tables      |
-//! | trampoline            |      +--------------------------------------+
-//! +-----------------------+      | RAM: kernel (load address, init_size)|
+//! +-----------------------+      |   boot_params, command line, mailbox,|
+//! +-----------------------+      |   EFI, ACPI tables, page tables      |
+//! | RAM for its real-mode |      +--------------------------------------+
+//! | trampoline            |      | RAM: kernel (load address, init_size)|
 //!                                |   ...                                |
 //!                                |   initrd, at the end                 |
 //!                                +--------------------------------------+
@@ -25,8 +25,13 @@ pub const PAGE: u64 = 4096;
 pub const RANGE_ALIGN: u64 = 2 << 20;
 /// The end of the low memory that a real-mode trampoline may lie in.
 pub const LOW_END: u64 = 640 << 10;
-/// The bytes of low memory for a successor; see [`LowSlice`].
-pub const LOW_SLICE_LEN: u64 = 64 << 10;
+/// What is lower is no use as RAM: kernels reserve it (`early_reserve_memory()`,
+/// `arch/x86/kernel/setup.c`).
+pub const LOW_RAM_START: u64 = 64 << 10;
+/// The bytes of low RAM that a kernel needs for its real-mode trampoline: 28 KiB, and where it
+/// switches to 5-level paging, two pages for a moment before that
+/// (`find_trampoline_placement()`).
+pub const REAL_MODE_LEN: u64 = 32 << 10;
 
 /// Offset of the I/O APIC in the trampoline's page; `trampoline.S` ends before it.
 const IOAPIC: u64 = 0x800;
@@ -94,48 +99,48 @@ impl fmt::Display for Error {
     }
 }
 
-/// The low memory of a successor: two pages that are not its RAM, and its RAM.
+/// The low memory of a successor: the page of its trampoline, and RAM.
 ///
 /// # Invariants
 ///
-/// The slice is page-aligned, lies below [`LOW_END`], and is longer than two pages.
+/// Both are page-aligned, lie below [`LOW_END`], and have no page in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LowSlice(Range);
+pub struct Low {
+    trampoline: Range,
+    ram: Range,
+}
 
-impl LowSlice {
-    /// `range` as a slice; [`None`] if it is not page-aligned, too high or too short.
-    pub fn new(range: Range) -> Option<Self> {
+impl Low {
+    /// A page and RAM; [`None`] if they are not page-aligned, too high or too low, or overlap.
+    pub fn new(trampoline: Range, ram: Range) -> Option<Self> {
+        let is_low = |range: &Range| {
+            range.align_inwards(PAGE) == Some(*range) && range.end() <= LOW_END
+        };
         // INVARIANT: Checked here.
-        (range.align_inwards(PAGE) == Some(range)
-            && range.end() <= LOW_END
-            && range.len() > 2 * PAGE)
-            .then_some(LowSlice(range))
+        (is_low(&trampoline)
+            && is_low(&ram)
+            && trampoline.len() == PAGE
+            && ram.start() >= LOW_RAM_START
+            && !trampoline.overlaps(&ram))
+        .then_some(Low { trampoline, ram })
     }
 
     /// The page that its CPUs start and park in; never the successor's.
     pub fn trampoline(&self) -> u64 {
-        self.0.start()
+        self.trampoline.start()
     }
 
     /// Where the successor finds its I/O APIC: 256 bytes of memory behind the trampoline's code,
     /// read as one that has a single pin. The MADT has 32 bits for the address, so that it can't
     /// lie in the range, which may be above 4 GiB.
     pub fn ioapic(&self) -> u32 {
-        // The slice is below LOW_END.
+        // It is below LOW_END.
         (self.trampoline() + IOAPIC) as u32
-    }
-
-    /// The page for the root of the page tables that the kernel is entered with. The trampoline
-    /// loads it while it can only reach the first 4 GiB. Never the successor's, since the kernel
-    /// borrows low RAM (`find_trampoline_placement()`) while it still runs on these tables.
-    pub fn page_table_root(&self) -> u64 {
-        self.0.start() + PAGE
     }
 
     /// The RAM, for the successor's own real-mode trampoline (`reserve_real_mode()`).
     pub fn ram(&self) -> Range {
-        let skipped = 2 * PAGE;
-        Range::new(self.0.start() + skipped, self.0.len() - skipped).unwrap_or(self.0)
+        self.ram
     }
 }
 
@@ -143,7 +148,7 @@ impl LowSlice {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
     /// The successor's low memory.
-    pub low: LowSlice,
+    pub low: Low,
     /// The firmware area: not RAM for the successor.
     pub firmware: Range,
     /// The RAM behind the firmware area, up to the end of the range.
@@ -203,7 +208,7 @@ pub fn limit(image: &KernelImage) -> Option<u64> {
 /// [`Error`] tells why it does not fit and what would.
 pub fn plan(
     range: Range,
-    low: LowSlice,
+    low: Low,
     image: &KernelImage,
     initrd_len: u64,
 ) -> Result<Layout, Error> {

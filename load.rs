@@ -9,7 +9,7 @@ use crate::{
     inspect,
     io_port::IoPorts,
     kernel_image::{KernelImage, Mode},
-    layout::{self, Layout, LowSlice, LOW_SLICE_LEN},
+    layout::{self, Layout, Low, PAGE, REAL_MODE_LEN},
     log::Shown,
     mem_reserve::Allocation,
     mint_kexec::{self, ImageRef, Images, Kernel},
@@ -116,7 +116,9 @@ pub(crate) struct Loaded {
     /// When it is to be restarted the next time.
     pub(crate) backoff: Backoff,
     _memory: Allocation,
-    _low: Allocation,
+    _trampoline: Allocation,
+    /// If it does not do with what is shared.
+    _low_ram: Option<Allocation>,
 }
 
 impl Loaded {
@@ -160,19 +162,32 @@ impl Loaded {
             );
             return Err(EINVAL);
         }
-        let (command_line, restarts_on_panic) = command_line(config, image, os)?;
+        let one_cpu = config.cpus.as_ref().is_some_and(|cpus| cpus.iter().count() == 1);
+        let shares_low_ram = one_cpu && image.reserves_low_memory;
+        let (command_line, restarts_on_panic) = command_line(config, image, shares_low_ram, os)?;
         let console = match config.console {
             Some(port) => Some(IoPorts::request(port, os)?),
             None => None,
         };
 
-        let low = pool.allocate_low(LOW_SLICE_LEN, os).inspect_err(|_| {
+        let no_low_memory = |len: u64| {
             pr_err!(
                 "{}: no {} KiB of low memory are left: stop another OS, or reserve more with memmap=\n",
                 &**os,
-                LOW_SLICE_LEN >> 10
-            )
-        })?;
+                len >> 10
+            );
+        };
+        let trampoline = pool
+            .allocate_low(PAGE, os)
+            .inspect_err(|_| no_low_memory(PAGE))?;
+        let (ram, low_ram) = if shares_low_ram {
+            (machine.low.shared_ram(), None)
+        } else {
+            let ram = pool
+                .allocate_low_ram(REAL_MODE_LEN, os)
+                .inspect_err(|_| no_low_memory(REAL_MODE_LEN))?;
+            (ram.range(), Some(ram))
+        };
         let limit = layout::limit(image);
         let memory = pool.allocate(&request, limit, os).inspect_err(|_| {
             pr_err!(
@@ -188,12 +203,12 @@ impl Loaded {
             )
         })?;
         cpu_offline::check_awake(os)?;
-        let slice = LowSlice::new(low.range()).ok_or(EINVAL)?;
+        let low = Low::new(trampoline.range(), ram).ok_or(EINVAL)?;
         let initrd_len = files
             .initrd
             .as_ref()
             .map_or(0, |initrd| initrd.len() as u64);
-        let layout = layout::plan(memory.range(), slice, image, initrd_len).map_err(|error| {
+        let layout = layout::plan(memory.range(), low, image, initrd_len).map_err(|error| {
             pr_err!("{}: {}\n", &**os, Shown(error));
             match error {
                 layout::Error::TooSmall { .. } => ENOMEM,
@@ -209,7 +224,8 @@ impl Loaded {
             restarts: 0,
             backoff: Backoff::default(),
             _memory: memory,
-            _low: low,
+            _trampoline: trampoline,
+            _low_ram: low_ram,
         };
         // SAFETY: The memory was allocated for this OS just now, and none of its CPUs runs.
         unsafe { loaded.copy(timing) }?;
@@ -251,13 +267,19 @@ impl Loaded {
 }
 
 /// The command line that `kernel` gets, and whether it says to restart after a panic.
-fn command_line(config: &Config, kernel: &KernelImage, os: &CString) -> Result<(CString, bool)> {
+fn command_line(
+    config: &Config,
+    kernel: &KernelImage,
+    shares_low_ram: bool,
+    os: &CString,
+) -> Result<(CString, bool)> {
     let given = core::str::from_utf8(config.cmdline.to_bytes()).map_err(|_| EINVAL)?;
     let facts = cmdline::Facts {
         tsc_khz: preconditions::tsc_khz(),
         console: config.console,
         efi: kernel.efi,
         mode: kernel.mode,
+        shares_low_ram,
     };
     let mut buffer = KVec::from_elem(0u8, COMMAND_LINE_SIZE, GFP_KERNEL)?;
     let written =

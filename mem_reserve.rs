@@ -8,7 +8,7 @@
 use crate::{
     file::read_text,
     kernel_params::memparse,
-    layout::{LOW_END, PAGE, RANGE_ALIGN},
+    layout::{LOW_END, LOW_RAM_START, PAGE, RANGE_ALIGN},
     memmap::{Range, Request},
     phys_memory,
 };
@@ -94,12 +94,12 @@ impl Region {
         })
     }
 
-    /// Allocates `len` bytes, at `address` if there is one, else below `limit`, as `name`.
+    /// Allocates `len` bytes, at `address` if there is one, else in `within`, as `name`.
     fn allocate(
         self: &Arc<Self>,
         len: u64,
         address: Option<u64>,
-        limit: u64,
+        within: &Range,
         name: &CString,
     ) -> Result<Allocation> {
         let name = CString::try_from(&**name)?;
@@ -122,8 +122,8 @@ impl Region {
                     self.arena.as_ptr(),
                     &mut *node,
                     len,
-                    self.range.start(),
-                    self.range.end().min(limit) - 1,
+                    self.range.start().max(within.start()),
+                    self.range.end().min(within.end()) - 1,
                     self.align,
                     None,
                     core::ptr::null_mut(),
@@ -161,6 +161,8 @@ pub(crate) struct Allocation {
 
 // SAFETY: The node is only accessed by the resource tree, under its lock.
 unsafe impl Send for Allocation {}
+// SAFETY: A shared one only tells its range.
+unsafe impl Sync for Allocation {}
 
 impl Allocation {
     /// The memory.
@@ -243,7 +245,7 @@ impl Pool {
             return Err(ENOENT);
         }
         if pool.low.is_empty() {
-            pr_err!("no low memory for trampolines: boot with memmap=128K$128K as well (64 KiB for each successor)\n");
+            pr_err!("no low memory for trampolines: boot with memmap=128K$128K as well\n");
             return Err(ENOENT);
         }
         Ok(pool)
@@ -265,17 +267,28 @@ impl Pool {
         } else {
             ENOMEM
         };
-        let limit = limit.unwrap_or(u64::MAX);
-        first(&self.ranges, request.size, request.address, limit, name).ok_or(error)?
+        let within = Range::from_to(0, limit.unwrap_or(u64::MAX)).ok_or(EINVAL)?;
+        first(&self.ranges, request.size, request.address, &within, name).ok_or(error)?
     }
 
-    /// Allocates `len` bytes of low memory, as `name`.
+    /// Allocates `len` bytes of low memory that no kernel takes for RAM, as `name`.
     ///
     /// # Errors
     ///
     /// `ENOMEM` if nothing that large is free.
     pub(crate) fn allocate_low(&self, len: u64, name: &CString) -> Result<Allocation> {
-        first(&self.low, len, None, LOW_END, name).ok_or(ENOMEM)?
+        let within = Range::from_to(PAGE, LOW_END).ok_or(EINVAL)?;
+        first(&self.low, len, None, &within, name).ok_or(ENOMEM)?
+    }
+
+    /// Allocates `len` bytes of low RAM, as `name`.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM` if nothing that large is free.
+    pub(crate) fn allocate_low_ram(&self, len: u64, name: &CString) -> Result<Allocation> {
+        let within = Range::from_to(LOW_RAM_START, LOW_END).ok_or(EINVAL)?;
+        first(&self.low, len, None, &within, name).ok_or(ENOMEM)?
     }
 
     /// The bytes that were reserved in all, above 1 MiB.
@@ -306,12 +319,12 @@ fn first(
     regions: &[Arc<Region>],
     len: u64,
     address: Option<u64>,
-    limit: u64,
+    within: &Range,
     name: &CString,
 ) -> Option<Result<Allocation>> {
     regions
         .iter()
-        .map(|region| region.allocate(len, address, limit, name))
+        .map(|region| region.allocate(len, address, within, name))
         .find(|result| !matches!(result, Err(error) if *error == EBUSY))
 }
 

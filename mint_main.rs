@@ -35,6 +35,7 @@ mod kobject;
 mod load;
 mod local_apic;
 mod log;
+mod low_memory;
 mod mem_reserve;
 mod mint_kexec;
 mod module_ref;
@@ -50,7 +51,7 @@ mod watch;
 mod work_queue;
 
 use crate::{
-    cpu_offline::Hotplug, first_os_events::FirstOsEvents, kobject::Node, local_apic::LocalApic,
+    cpu_offline::Hotplug, first_os_events::FirstOsEvents, kobject::Node, local_apic::LocalApic, low_memory::LowMemory,
     mem_reserve::Pool, memmap::Range, mint_kexec::Images, os_instance::Machine, sysfs::Root,
 };
 
@@ -94,9 +95,12 @@ impl kernel::Module for Mint {
         let cmdline = file::read_text(c"/proc/cmdline", &mut buffer)?;
         preconditions::check_machine(cmdline)?;
 
+        let pool = claim_pool(cmdline)?;
+        let low = LowMemory::claim(&pool)?;
         let machine = Arc::new(
             Machine {
-                pool: claim_pool(cmdline)?,
+                pool,
+                low,
                 apic: Arc::pin_init(LocalApic::new(), GFP_KERNEL)?,
                 images: Arc::pin_init(Images::new(), GFP_KERNEL)?,
             },

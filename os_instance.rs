@@ -18,6 +18,7 @@ use crate::{
     load::{Files, Loaded, Paths},
     local_apic::LocalApic,
     log::Shown,
+    low_memory::LowMemory,
     mem_reserve::Pool,
     memmap::{Range, Request},
     mint_kexec::Images,
@@ -46,6 +47,8 @@ use kernel::{
 pub(crate) struct Machine {
     /// The memory for them.
     pub(crate) pool: Pool,
+    /// The low memory that they share.
+    pub(crate) low: LowMemory,
     /// What starts and stops their CPUs.
     pub(crate) apic: Arc<LocalApic>,
     /// The kernels and initrds that they boot.
@@ -692,6 +695,7 @@ impl Os {
             os: &self.name,
             apic: &self.machine.apic,
             layout: &loaded.layout,
+            stepping_stone: self.machine.low.stepping_stone(),
             cpus: &running.cpus,
             trampoline: &mut running.trampoline,
         }

@@ -43,6 +43,8 @@ pub(crate) struct Cpus<'a> {
     pub(crate) apic: &'a LocalApic,
     /// Where everything of the OS lies.
     pub(crate) layout: &'a Layout,
+    /// The root of page tables by which a CPU comes to long mode.
+    pub(crate) stepping_stone: u32,
     /// The CPUs, the one first that is started.
     pub(crate) cpus: &'a [OwnedCpu],
     /// The page of the layout in which they wake up.
@@ -110,20 +112,19 @@ impl Cpus<'_> {
     /// As for [`Cpus::start`].
     unsafe fn write_page_tables(&self) -> Result<EntryMode> {
         let layout = self.layout;
-        let root = Range::new(layout.low.page_table_root(), layout::PAGE).ok_or(EINVAL)?;
-        // SAFETY: Both are the OS's, and none of its CPUs runs.
-        let (mut root, mut tables) =
-            unsafe { (Mapping::new(root)?, Mapping::new(layout.page_tables)?) };
+        // SAFETY: They are the OS's, and none of its CPUs runs.
+        let mut tables = unsafe { Mapping::new(layout.page_tables) }?;
+        let root = layout.page_tables.start();
         let first = Range::new(0, layout::PAGE).ok_or(EINVAL)?;
         identity_map::build(
-            root.bytes().try_into().map_err(|_| EINVAL)?,
             tables.bytes(),
-            layout.page_tables.start(),
+            root,
             &[first, layout.firmware, layout.kernel],
         )
         .ok_or(EINVAL)?;
         Ok(EntryMode::Long {
-            page_table_root: u32::try_from(layout.low.page_table_root())?,
+            stepping_stone: self.stepping_stone,
+            root,
         })
     }
 

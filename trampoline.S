@@ -17,9 +17,10 @@
 
 #define STAGE		(TRAMPOLINE_ARGS + 0x00)
 #define PURPOSE		(TRAMPOLINE_ARGS + 0x04)
-#define ROOT		(TRAMPOLINE_ARGS + 0x08)
+#define STEPPING_STONE	(TRAMPOLINE_ARGS + 0x08)
 #define ENTRY		(TRAMPOLINE_ARGS + 0x10)
 #define BOOT_PARAMS	(TRAMPOLINE_ARGS + 0x18)
+#define ROOT		(TRAMPOLINE_ARGS + 0x20)
 
 #define ENTER_PROTECTED	1
 #define ENTER_LONG	2
@@ -107,7 +108,7 @@ SYM_DATA_START(mint_trampoline)
 .Lto_paging:
 	movl	$X86_CR4_PAE, %eax
 	movl	%eax, %cr4
-	movl	ROOT(%ebx), %eax
+	movl	STEPPING_STONE(%ebx), %eax
 	movl	%eax, %cr3
 	movl	$MSR_EFER, %ecx
 	movl	$(1 << _EFER_LME), %eax
@@ -121,6 +122,8 @@ SYM_DATA_START(mint_trampoline)
 	.code64
 .Llong:
 	movl	$STAGE_LONG, STAGE(%rbx)
+	movq	ROOT(%rbx), %rax
+	movq	%rax, %cr3
 	movq	ENTRY(%rbx), %rax
 	movq	BOOT_PARAMS(%rbx), %rsi
 	movl	$STAGE_ENTERED, STAGE(%rbx)

@@ -19,12 +19,15 @@ use kernel::{
 const STAGE: usize = 0x700;
 /// What it is to do: one of the three below. 32 bits.
 const PURPOSE: usize = 0x704;
-/// Physical address of the top page table. 32 bits.
-const ROOT: usize = 0x708;
+/// Physical address of the top table of those that lead to long mode. 32 bits.
+const STEPPING_STONE: usize = 0x708;
 /// Physical address of the kernel's entry. 64 bits.
 const ENTRY: usize = 0x710;
 /// Physical address of `boot_params`. 64 bits.
 const BOOT_PARAMS: usize = 0x718;
+
+/// Physical address of the top table of those that the kernel is entered with. 64 bits.
+const ROOT: usize = 0x720;
 
 // 0 is to park.
 const ENTER_PROTECTED: u32 = 1;
@@ -86,8 +89,11 @@ pub(crate) enum EntryMode {
     Protected,
     /// Long mode.
     Long {
-        /// Physical address of the top page table, below 4 GiB.
-        page_table_root: u32,
+        /// Physical address of the top table of an identity map of the first 2 MiB: without paging,
+        /// a CPU can only load what lies below 4 GiB.
+        stepping_stone: u32,
+        /// Physical address of the top table that the kernel is entered with, which maps them too.
+        root: u64,
     },
 }
 
@@ -145,12 +151,16 @@ impl Trampoline {
                 entry,
                 boot_params,
             } => {
-                let (purpose, root) = match *mode {
-                    EntryMode::Protected => (ENTER_PROTECTED, 0),
-                    EntryMode::Long { page_table_root } => (ENTER_LONG, page_table_root),
+                let (purpose, stepping_stone, root) = match *mode {
+                    EntryMode::Protected => (ENTER_PROTECTED, 0, 0),
+                    EntryMode::Long {
+                        stepping_stone,
+                        root,
+                    } => (ENTER_LONG, stepping_stone, root),
                 };
                 bytes[PURPOSE..][..4].copy_from_slice(&purpose.to_le_bytes());
-                bytes[ROOT..][..4].copy_from_slice(&root.to_le_bytes());
+                bytes[STEPPING_STONE..][..4].copy_from_slice(&stepping_stone.to_le_bytes());
+                bytes[ROOT..][..8].copy_from_slice(&root.to_le_bytes());
                 bytes[ENTRY..][..8].copy_from_slice(&entry.to_le_bytes());
                 bytes[BOOT_PARAMS..][..8].copy_from_slice(&boot_params.to_le_bytes());
                 Stage::ENTERED

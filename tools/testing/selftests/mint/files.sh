@@ -12,7 +12,7 @@ check '/proc/iomem shows the pool' grep -q ' 40000000-7bffffff : Mint pool' /pro
 check '/proc/iomem shows the low pool' grep -q '00020000-0003ffff : Mint pool' /proc/iomem
 check 'memory_total' is $MINT/memory_total $((960 << 20))
 check 'memory_free' is $MINT/memory_free $((960 << 20))
-check 'low_memory_free' is $MINT/low_memory_free $((128 << 10))
+check 'low_memory_free' is $MINT/low_memory_free $LOW_FREE
 
 # add and remove
 long=abcdefghijklmnopqrstuvwxyz01234
@@ -113,7 +113,7 @@ done
 # Kernels that are none.
 load_refuses() {
 	put "$os/$3" "$4" && refuses "$1" "$2" $os/load 1 && is $os/state offline &&
-		is $MINT/memory_free $((960 << 20)) && is $MINT/low_memory_free $((128 << 10))
+		is $MINT/memory_free $((960 << 20)) && is $MINT/low_memory_free $LOW_FREE
 }
 head -c 100000 /boot/vmlinuz >/tmp/short
 printf x >/tmp/tiny
@@ -150,7 +150,7 @@ check 'state is loaded' is $os/state loaded
 check 'memory tells where it is' is $os/memory 128M@0x40000000
 check '/proc/iomem shows the OS' grep -q '40000000-47ffffff : os1' /proc/iomem
 check 'memory_free is less' is $MINT/memory_free $(((960 - 128) << 20))
-check 'low_memory_free is less' is $MINT/low_memory_free $((64 << 10))
+check 'low_memory_free is less' is $MINT/low_memory_free $((LOW_FREE - (4 << 10)))
 check 'command_line ends with what was given' grep -q ' quiet -- memmap=1G$' $os/command_line
 check 'command_line has what is added' grep -q '^no_ipi_broadcast=1 tsc_early_khz=[0-9]* tsc=reliable pci=off kvm.enable_virt_at_load=0 panic=0 8250.nr_uarts=0 reboot=efi,panic_warm efi=runtime sysctl.kernel.panic=-1 ' $os/command_line
 check 'a loaded OS has no log yet' fails "$ENODATA" cat $os/dmesg

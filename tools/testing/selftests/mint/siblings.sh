@@ -37,6 +37,6 @@ put $MINT/remove os1
 put $MINT/remove os2
 check 'all CPUs are back' is /sys/devices/system/cpu/online 0-3
 check 'all memory is back' is $MINT/memory_free $((960 << 20))
-check 'all low memory is back' is $MINT/low_memory_free $((128 << 10))
+check 'all low memory is back' is $MINT/low_memory_free $LOW_FREE
 check 'rmmod' rmmod mint
 plan

@@ -66,7 +66,7 @@ check 'stop' put $os/stop 1
 check 'state is offline' is $os/state offline
 check 'all CPUs are back' is $cpus/online 0-3
 check 'all memory is back' is $MINT/memory_free $((960 << 20))
-check 'all low memory is back' is $MINT/low_memory_free $((128 << 10))
+check 'all low memory is back' is $MINT/low_memory_free $LOW_FREE
 check 'its CPUs can be taken offline and online again' sh -c \
 	"echo 0 >$cpus/cpu2/online && echo 1 >$cpus/cpu2/online"
 

@@ -10,7 +10,7 @@ use mint_unit::bzimage::parse;
 use mint_unit::firmware::boot_params::{write, LEN};
 use mint_unit::firmware::efi;
 use mint_unit::kernel_image::KernelImage;
-use mint_unit::layout::{plan, Layout, LowSlice};
+use mint_unit::layout::{plan, Layout, Low};
 use mint_unit::memmap::Range;
 use r_efi::system::{MemoryDescriptor, MEMORY_DESCRIPTOR_VERSION};
 use vm_memory::ByteValued;
@@ -80,7 +80,10 @@ fn expected(file: &[u8], layout: &Layout, efi: Option<efi::Info>) -> boot_params
 #[test]
 fn every_byte() {
     let (file, image) = kernel();
-    let low = LowSlice::new(Range::new(0x2_0000, 0x1_0000).unwrap()).unwrap();
+    let low = Low::new(
+        Range::new(0x2_0000, 0x1000).unwrap(),
+        Range::new(0x2_2000, 0x8000).unwrap(),
+    ).unwrap();
     const G: u64 = 1 << 30;
     // What a kernel that knows no EFI must not be told of.
     let firmware = |layout: &Layout, width| efi::Info {

@@ -10,7 +10,7 @@ mod image;
 use mint_unit::bzimage::parse;
 use mint_unit::firmware::e820::{self, Kind};
 use mint_unit::firmware::efi::{write, Info, Width, DESCRIPTOR_LEN, DESCRIPTOR_VERSION};
-use mint_unit::layout::{plan, Layout, LowSlice, PAGE, RANGE_ALIGN};
+use mint_unit::layout::{plan, Layout, Low, PAGE, RANGE_ALIGN};
 use mint_unit::mailbox::{self, Call};
 use mint_unit::memmap::Range;
 use r_efi::base::{Guid, Status};
@@ -29,7 +29,7 @@ fn range(start: u64, len: u64) -> Range {
 
 fn layout(start: u64, len: u64) -> Layout {
     let image = parse(&image::minimal()).unwrap();
-    let low = LowSlice::new(range(0x3_0000, 0x1_0000)).unwrap();
+    let low = Low::new(range(0x3_0000, PAGE), range(0x3_2000, 0x8000)).unwrap();
     plan(range(start, len), low, &image, 12345).unwrap()
 }
 

@@ -12,9 +12,8 @@ const G: u64 = 1 << 30;
 const T: u64 = 1 << 40;
 const TABLES_AT: u64 = 0x12_3456_7000;
 
-/// Page tables in memory: the root, and others from [`TABLES_AT`] on.
+/// Page tables in memory from [`TABLES_AT`] on, the root first.
 struct Memory {
-    root: [u8; TABLE],
     tables: Vec<u8>,
 }
 
@@ -22,19 +21,15 @@ impl Memory {
     /// Tables for `ranges`, with room for `room` of them beside the root, and old bytes in them.
     fn build(ranges: &[Range], room: usize) -> Option<Self> {
         let mut memory = Memory {
-            root: [0xff; TABLE],
-            tables: vec![0xff; room * TABLE],
+            tables: vec![0xff; (1 + room) * TABLE],
         };
-        build(&mut memory.root, &mut memory.tables, TABLES_AT, ranges)?;
+        build(&mut memory.tables, TABLES_AT, ranges)?;
         Some(memory)
     }
 
-    /// The entry at `index` of the table at physical address `table`; [`None`] means the root.
-    fn entry(&self, table: Option<u64>, index: u64) -> u64 {
-        let table = match table {
-            None => &self.root[..],
-            Some(at) => &self.tables[(at - TABLES_AT) as usize..][..TABLE],
-        };
+    /// The entry at `index` of the table at physical address `table`.
+    fn entry(&self, table: u64, index: u64) -> u64 {
+        let table = &self.tables[(table - TABLES_AT) as usize..][..TABLE];
         let at = index as usize * 8;
         u64::from_le_bytes(table[at..at + 8].try_into().unwrap())
     }
@@ -45,7 +40,7 @@ impl Memory {
         if sign != 0 && sign != 0x1_ffff {
             return None;
         }
-        let mut table = None;
+        let mut table = TABLES_AT;
         for shift in [39, 30, 21, 12] {
             let entry = self.entry(table, (address >> shift) & 511);
             if entry & 1 == 0 {
@@ -59,7 +54,7 @@ impl Memory {
                 assert_eq!(entry & 0x1f_f000, 0, "reserved bits, and PAT");
                 return Some((entry & 0xf_ffff_ffe0_0000) | (address & 0x1f_ffff));
             }
-            table = Some(entry & 0xf_ffff_ffff_f000);
+            table = entry & 0xf_ffff_ffff_f000;
         }
         None
     }
@@ -73,9 +68,9 @@ impl Memory {
                 .filter(|(_, entry)| entry & 1 != 0)
                 .map(|(address, entry)| (address, entry & 0xf_ffff_ffff_f000))
         };
-        for (top, table) in present(None, 39) {
-            for (middle, table) in present(Some(table), 30) {
-                for (low, page) in present(Some(table), 21) {
+        for (top, table) in present(TABLES_AT, 39) {
+            for (middle, table) in present(table, 30) {
+                for (low, page) in present(table, 21) {
                     found.insert(top | middle | low, page);
                 }
             }
@@ -158,8 +153,9 @@ fn too_little_room() {
     }
     // A last table that is not whole is none.
     let list = ranges(&[(0, 4096)]);
-    let mut tables = vec![0; 2 * TABLE - 1];
-    assert_eq!(build(&mut [0; TABLE], &mut tables, TABLES_AT, &list), None);
+    let mut tables = vec![0; 3 * TABLE - 1];
+    assert_eq!(build(&mut tables, TABLES_AT, &list), None);
+    assert_eq!(build(&mut [], TABLES_AT, &list), None);
 }
 
 #[test]

@@ -10,10 +10,10 @@ mod parts;
 mod rng;
 
 use mint_unit::bzimage::parse;
-use mint_unit::identity_map::{self, TABLE};
+use mint_unit::identity_map;
 use mint_unit::kernel_image::{KernelImage, Mode};
 use mint_unit::layout::{
-    limit, plan, Error, Layout, LowSlice, END_32, LOW_END, LOW_SLICE_LEN, PAGE, RANGE_ALIGN,
+    limit, plan, Error, Layout, Low, END_32, LOW_END, LOW_RAM_START, PAGE, RANGE_ALIGN, REAL_MODE_LEN,
 };
 use mint_unit::memmap::Range;
 use rng::Rng;
@@ -25,8 +25,8 @@ fn range(start: u64, len: u64) -> Range {
     Range::new(start, len).unwrap()
 }
 
-fn low() -> LowSlice {
-    LowSlice::new(range(0x2_0000, LOW_SLICE_LEN)).unwrap()
+fn low() -> Low {
+    Low::new(range(0x2_0000, PAGE), range(0x2_1000, REAL_MODE_LEN)).unwrap()
 }
 
 /// A kernel like Debian's.
@@ -86,7 +86,7 @@ fn check(layout: &Layout, range: Range, image: &KernelImage, initrd_len: u64) {
     if range.end() <= 1 << 47 {
         let mut tables = vec![0; layout.page_tables.len() as usize];
         let at = layout.page_tables.start();
-        identity_map::build(&mut [0; TABLE], &mut tables, at, &mapped).unwrap();
+        identity_map::build(&mut tables, at, &mapped).unwrap();
     }
 }
 
@@ -316,33 +316,31 @@ fn unaligned_ranges() {
 }
 
 #[test]
-fn low_slices() {
-    for (start, len, there) in [
-        (0x2_0000, LOW_SLICE_LEN, true),
-        (0x2_0000, 3 * PAGE, true),
-        (0x2_0000, 2 * PAGE, false),
-        (LOW_END - LOW_SLICE_LEN, LOW_SLICE_LEN, true),
-        (LOW_END - LOW_SLICE_LEN + PAGE, LOW_SLICE_LEN, false),
-        (0x2_0800, LOW_SLICE_LEN, false),
-        (0x2_0000, LOW_SLICE_LEN + 1, false),
-        (M, LOW_SLICE_LEN, false),
+fn low_memory() {
+    let page = |start| range(start, PAGE);
+    let ram = |start| range(start, REAL_MODE_LEN);
+    for (trampoline, ram, there) in [
+        (page(0x2_0000), ram(0x2_1000), true),
+        (page(0x1000), ram(LOW_RAM_START), true),
+        (page(LOW_END - PAGE), ram(LOW_END - PAGE - REAL_MODE_LEN), true),
+        (page(LOW_END), ram(0x2_0000), false),
+        (page(0x2_0000), ram(LOW_END - REAL_MODE_LEN + PAGE), false),
+        (page(0x2_0000), ram(LOW_RAM_START - PAGE), false),
+        (page(0x2_0800), ram(0x3_0000), false),
+        (page(0x2_0000), ram(0x3_0800), false),
+        (range(0x2_0000, 2 * PAGE), ram(0x3_0000), false),
+        (page(0x2_1000), ram(0x2_0000), false),
     ] {
-        let slice = LowSlice::new(range(start, len));
-        assert_eq!(slice.is_some(), there, "{len:#x} from {start:#x} on");
-        let Some(slice) = slice else { continue };
+        let low = Low::new(trampoline, ram);
+        assert_eq!(low.is_some(), there, "{trampoline:x?} {ram:x?}");
+        let Some(low) = low else { continue };
         // A SIPI has 8 bits for the number of the page.
-        assert_eq!(slice.trampoline() % PAGE, 0);
-        assert!(slice.trampoline() < M);
-        let pages = [slice.trampoline(), slice.page_table_root()].map(|at| range(at, PAGE));
-        assert!(!pages[0].overlaps(&pages[1]));
-        for page in pages {
-            assert!(range(start, len).contains(&page) && !page.overlaps(&slice.ram()));
-        }
-        assert_eq!(slice.ram().len(), len - 2 * PAGE);
-        assert!(range(start, len).contains(&slice.ram()));
+        assert_eq!(low.trampoline() % PAGE, 0);
+        assert!(low.trampoline() < M);
+        assert_eq!((low.trampoline(), low.ram()), (trampoline.start(), ram));
         // Register select at 0x00, data at 0x10, EOI at 0x40 (82093AA, and ICH9 for the last).
-        let ioapic = range(slice.ioapic().into(), 0x100);
-        assert!(pages[0].contains(&ioapic));
+        let ioapic = range(low.ioapic().into(), 0x100);
+        assert!(trampoline.contains(&ioapic));
     }
 }
 
