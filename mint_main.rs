@@ -13,6 +13,7 @@ use kernel::{
 // Pure: no kernel in them, tested on the host (tools/testing/unit).
 pub mod backoff;
 pub mod bzimage;
+pub mod elf_image;
 pub mod firmware;
 pub mod identity_map;
 pub mod kernel_image;
