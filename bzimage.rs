@@ -7,55 +7,63 @@
 //! file; all fields are little-endian.
 
 use crate::kernel_image::{
-    KernelImage, Mode, Segment, Segments, SetupHeader, SETUP_HEADER_END_MAX, SETUP_HEADER_START,
+    KernelImage, Mode, Segment, Segments, SETUP_HEADER_END_MAX, SETUP_HEADER_START,
 };
 use core::fmt;
 
 /// Sectors of the real-mode setup code, not counting the boot sector; 0 means 4.
 const SETUP_SECTS: usize = SETUP_HEADER_START;
+/// Whether the root is mounted read-only.
+pub const ROOT_FLAGS: usize = 0x1f2;
 /// Length of the protected-mode code in units of 16 bytes.
 const SYSSIZE: usize = 0x1f4;
+/// The video mode.
+pub const VID_MODE: usize = 0x1fa;
 /// Must be [`BOOT_FLAG_MAGIC`].
-const BOOT_FLAG: usize = 0x1fe;
+pub const BOOT_FLAG: usize = 0x1fe;
 /// The operand of a short jump over the header: the header ends this far behind [`HEADER`].
-const JUMP_OPERAND: usize = 0x201;
+pub const JUMP_OPERAND: usize = 0x201;
 /// Must be [`HEADER_MAGIC`].
-const HEADER: usize = 0x202;
+pub const HEADER: usize = 0x202;
 /// Boot protocol version, major in the high byte.
-const VERSION: usize = 0x206;
+pub const VERSION: usize = 0x206;
 /// Where the kernel's version is, a text, from [`SECTOR`] on; 0 if it has none.
 const KERNEL_VERSION: usize = 0x20e;
 /// Boot protocol option flags.
-const LOADFLAGS: usize = 0x211;
+pub const LOADFLAGS: usize = 0x211;
 /// Highest address that the initrd's last byte may have.
-const INITRD_ADDR_MAX: usize = 0x22c;
+pub const INITRD_ADDR_MAX: usize = 0x22c;
 /// Alignment of the load address that a relocatable kernel needs.
-const KERNEL_ALIGNMENT: usize = 0x230;
+pub const KERNEL_ALIGNMENT: usize = 0x230;
 /// Whether the kernel may be loaded at another address than the preferred one.
-const RELOCATABLE_KERNEL: usize = 0x234;
+pub const RELOCATABLE_KERNEL: usize = 0x234;
+/// The alignment that would do, as a power of two.
+pub const MIN_ALIGNMENT: usize = 0x235;
 /// 64-bit and EFI capabilities.
-const XLOADFLAGS: usize = 0x236;
+pub const XLOADFLAGS: usize = 0x236;
 /// Longest command line, without the terminating zero.
-const CMDLINE_SIZE: usize = 0x238;
+pub const CMDLINE_SIZE: usize = 0x238;
 /// Address at which the kernel would like to be.
-const PREF_ADDRESS: usize = 0x258;
+pub const PREF_ADDRESS: usize = 0x258;
 /// Bytes from the load address on that the kernel needs while it unpacks itself.
-const INIT_SIZE: usize = 0x260;
+pub const INIT_SIZE: usize = 0x260;
 /// End of `init_size`, the last field of protocol 2.12 that is used here.
 const HEADER_END_MIN: usize = 0x264;
 
-const BOOT_FLAG_MAGIC: u16 = 0xaa55;
-const HEADER_MAGIC: u32 = u32::from_le_bytes(*b"HdrS");
+/// What is at [`BOOT_FLAG`].
+pub const BOOT_FLAG_MAGIC: u16 = 0xaa55;
+/// What is at [`HEADER`].
+pub const HEADER_MAGIC: u32 = u32::from_le_bytes(*b"HdrS");
 /// Protocol 2.12: the first with `xloadflags`.
 const VERSION_MIN: u16 = 0x020c;
 /// `loadflags`: the protected-mode code is loaded at 1 MiB or above.
-const LOADED_HIGH: u8 = 1 << 0;
+pub const LOADED_HIGH: u8 = 1 << 0;
 /// `xloadflags`: there is a 64-bit entry at offset 0x200 of the protected-mode code.
-const XLF_KERNEL_64: u16 = 1 << 0;
+pub const XLF_KERNEL_64: u16 = 1 << 0;
 /// `xloadflags`: kernel, boot_params, command line and initrd may lie above 4 GiB.
-const XLF_CAN_BE_LOADED_ABOVE_4G: u16 = 1 << 1;
+pub const XLF_CAN_BE_LOADED_ABOVE_4G: u16 = 1 << 1;
 /// `xloadflags`: built with CONFIG_EFI and CONFIG_KEXEC_CORE.
-const XLF_EFI_KEXEC: u16 = 1 << 4;
+pub const XLF_EFI_KEXEC: u16 = 1 << 4;
 /// A kernel with CONFIG_EFI_STUB starts like a program for EFI (PE/COFF specification).
 const MZ: [u8; 2] = *b"MZ";
 /// The 32-bit entry, from the start of the protected-mode code.
@@ -112,7 +120,9 @@ impl fmt::Display for Error {
                     "file is cut short: {len} bytes where {needed} are announced"
                 )
             }
-            Error::NotBzImage => f.write_str("not a bzImage (give the file /boot/vmlinuz-*)"),
+            Error::NotBzImage => {
+                f.write_str("not a bzImage or a vmlinux (give the file /boot/vmlinuz-*)")
+            }
             Error::OldProtocol(version) => write!(
                 f,
                 "boot protocol {}.{:02} is too old: 2.12 or newer is needed (Linux 3.8)",
@@ -225,13 +235,15 @@ pub fn parse(file: &[u8]) -> Result<KernelImage, Error> {
     }
 
     // The header ends in the first two sectors, before any `code_start`.
-    let setup_header = SetupHeader::new(&file[SETUP_HEADER_START..setup_header_end])
-        .ok_or(Error::HeaderLength(setup_header_end))?;
+    let mut setup_header = [0; SETUP_HEADER_END_MAX - SETUP_HEADER_START];
+    let header = &file[SETUP_HEADER_START..setup_header_end];
+    setup_header[..header.len()].copy_from_slice(header);
     // INVARIANT: `needed` was checked against the length.
     let segment = Segment {
         offset: 0,
         start: code_start,
         end: needed as usize,
+        memory_len: code,
     };
     Ok(KernelImage {
         segments: Segments::new([segment]).ok_or(Error::CodeLength(code))?,

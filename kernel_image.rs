@@ -2,28 +2,34 @@
 
 //! A kernel image, whatever its format: what of it goes where, and what the kernel needs there.
 
-use crate::bzimage;
+use crate::{bzimage, elf_image};
 use core::fmt;
 
 /// Where the setup header starts, in a bzImage and in `boot_params` (boot.rst).
 pub const SETUP_HEADER_START: usize = 0x1f1;
 /// `boot_params` has room for a header that ends here (`struct boot_params`: `edd_mbr_sig_buffer`).
 pub const SETUP_HEADER_END_MAX: usize = 0x290;
+/// The setup header, from [`SETUP_HEADER_START`] on, as it is copied to `boot_params`; zeros behind
+/// its end.
+pub type SetupHeader = [u8; SETUP_HEADER_END_MAX - SETUP_HEADER_START];
 
 /// The most segments that an image may have.
-const SEGMENTS_MAX: usize = 8;
+pub const SEGMENTS_MAX: usize = 8;
 
 /// Why a file is not a kernel that can be started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error {
     /// What is wrong with the bzImage.
     BzImage(bzimage::Error),
+    /// What is wrong with the ELF file.
+    Elf(elf_image::Error),
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::BzImage(error) => error.fmt(f),
+            Error::Elf(error) => error.fmt(f),
         }
     }
 }
@@ -33,7 +39,7 @@ impl fmt::Display for Error {
 /// # Invariants
 ///
 /// `start <= end`, and `end` is not behind the end of the file that was parsed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Segment {
     /// Where it goes, from the load address on.
     pub offset: u64,
@@ -41,6 +47,8 @@ pub struct Segment {
     pub start: usize,
     /// Where it ends in the file.
     pub end: usize,
+    /// Bytes that it has in memory, not fewer than in the file; the others are zeros.
+    pub memory_len: u64,
 }
 
 impl Segment {
@@ -60,12 +68,7 @@ pub struct Segments {
 impl Segments {
     /// `segments`; [`None`] if they are more than there may be.
     pub fn new(segments: impl IntoIterator<Item = Segment>) -> Option<Self> {
-        let none = Segment {
-            offset: 0,
-            start: 0,
-            end: 0,
-        };
-        let mut all = [none; SEGMENTS_MAX];
+        let mut all = [Segment::default(); SEGMENTS_MAX];
         let mut len = 0;
         for segment in segments {
             *all.get_mut(len)? = segment;
@@ -83,33 +86,6 @@ impl core::ops::Deref for Segments {
     }
 }
 
-/// The setup header of the boot protocol, as it is copied to `boot_params`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SetupHeader {
-    bytes: [u8; SETUP_HEADER_END_MAX - SETUP_HEADER_START],
-    len: usize,
-}
-
-impl SetupHeader {
-    /// `header`, from [`SETUP_HEADER_START`] on; [`None`] if it is longer than its room.
-    pub fn new(header: &[u8]) -> Option<Self> {
-        let mut bytes = [0; SETUP_HEADER_END_MAX - SETUP_HEADER_START];
-        bytes.get_mut(..header.len())?.copy_from_slice(header);
-        Some(SetupHeader {
-            bytes,
-            len: header.len(),
-        })
-    }
-}
-
-impl core::ops::Deref for SetupHeader {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        &self.bytes[..self.len]
-    }
-}
-
 /// The mode of the CPU in which a kernel is entered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -122,7 +98,7 @@ pub enum Mode {
 /// An image that has been checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KernelImage {
-    /// What is copied to memory: it ends within `init_size`, and no two have memory in common.
+    /// What is copied to memory: all ends within `init_size`, and no two have memory in common.
     pub segments: Segments,
     /// What `boot_params` starts from.
     pub setup_header: SetupHeader,
@@ -155,5 +131,8 @@ pub struct KernelImage {
 ///
 /// The first thing that is wrong with it; see [`Error`].
 pub fn parse(file: &[u8]) -> Result<KernelImage, Error> {
+    if file.starts_with(&elf_image::MAGIC) {
+        return elf_image::parse(file).map_err(Error::Elf);
+    }
     bzimage::parse(file).map_err(Error::BzImage)
 }

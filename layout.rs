@@ -113,9 +113,8 @@ pub struct Low {
 impl Low {
     /// A page and RAM; [`None`] if they are not page-aligned, too high or too low, or overlap.
     pub fn new(trampoline: Range, ram: Range) -> Option<Self> {
-        let is_low = |range: &Range| {
-            range.align_inwards(PAGE) == Some(*range) && range.end() <= LOW_END
-        };
+        let is_low =
+            |range: &Range| range.align_inwards(PAGE) == Some(*range) && range.end() <= LOW_END;
         // INVARIANT: Checked here.
         (is_low(&trampoline)
             && is_low(&ram)
@@ -206,12 +205,7 @@ pub fn limit(image: &KernelImage) -> Option<u64> {
 /// # Errors
 ///
 /// [`Error`] tells why it does not fit and what would.
-pub fn plan(
-    range: Range,
-    low: Low,
-    image: &KernelImage,
-    initrd_len: u64,
-) -> Result<Layout, Error> {
+pub fn plan(range: Range, low: Low, image: &KernelImage, initrd_len: u64) -> Result<Layout, Error> {
     if range.align_inwards(RANGE_ALIGN) != Some(range) {
         return Err(Error::Unaligned);
     }

@@ -162,7 +162,10 @@ impl Loaded {
             );
             return Err(EINVAL);
         }
-        let one_cpu = config.cpus.as_ref().is_some_and(|cpus| cpus.iter().count() == 1);
+        let one_cpu = config
+            .cpus
+            .as_ref()
+            .is_some_and(|cpus| cpus.iter().count() == 1);
         let shares_low_ram = one_cpu && image.reserves_low_memory;
         let (command_line, restarts_on_panic) = command_line(config, image, shares_low_ram, os)?;
         let console = match config.console {

@@ -215,18 +215,10 @@ fn get_logged(
     })
 }
 
-/// Bytes of an image, and the memory they go to.
+/// Bytes of an image, and the memory they go to; what is left of that is zeros.
 struct Piece<'a> {
     to: Range,
     data: &'a [u8],
-}
-
-impl<'a> Piece<'a> {
-    /// `data`, to go to `start`, all of which is in `within`.
-    fn new(start: u64, data: &'a [u8], within: &Range) -> Option<Self> {
-        let to = Range::new(start, data.len() as u64)?;
-        within.contains(&to).then_some(Piece { to, data })
-    }
 }
 
 /// Copies the kernel and the initrd to where `layout` has them.
@@ -244,22 +236,24 @@ pub(crate) unsafe fn copy(layout: &Layout, kernel: &Kernel, initrd: Option<&Imag
     let pieces = || {
         let kernel = image.segments.iter().map(|segment| {
             let start = layout.kernel.start().checked_add(segment.offset)?;
-            Piece::new(start, segment.data(file), &layout.kernel)
+            let to = Range::new(start, segment.memory_len)?;
+            let data = segment.data(file);
+            layout.kernel.contains(&to).then_some(Piece { to, data })
         });
         let initrd = layout.initrd.zip(initrd);
-        let initrd = initrd.map(|(to, data)| Piece::new(to.start(), data, &to));
+        let initrd = initrd.map(|(to, data)| Some(Piece { to, data }));
         // Not `kernel.chain()`, which `pin_init` has as well.
         Iterator::chain(kernel, initrd)
     };
     for piece in pieces() {
-        let to = piece.ok_or(EINVAL)?.to;
-        if !layout.ram.contains(&to) {
+        let Piece { to, data } = piece.ok_or(EINVAL)?;
+        if !layout.ram.contains(&to) || data.len() as u64 > to.len() {
             return Err(EINVAL);
         }
     }
-    for piece in pieces().flatten() {
+    for Piece { to, data } in pieces().flatten() {
         // SAFETY: The caller's promise, and it was checked that the piece lies within.
-        unsafe { phys_memory::copy(piece.to, piece.data) }?;
+        unsafe { phys_memory::write(to, data) }?;
     }
     Ok(())
 }

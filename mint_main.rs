@@ -13,6 +13,7 @@ use kernel::{
 // Pure: no kernel in them, tested on the host (tools/testing/unit).
 pub mod backoff;
 pub mod bzimage;
+pub mod elf_image;
 pub mod firmware;
 pub mod identity_map;
 pub mod kernel_image;
@@ -51,8 +52,9 @@ mod watch;
 mod work_queue;
 
 use crate::{
-    cpu_offline::Hotplug, first_os_events::FirstOsEvents, kobject::Node, local_apic::LocalApic, low_memory::LowMemory,
-    mem_reserve::Pool, memmap::Range, mint_kexec::Images, os_instance::Machine, sysfs::Root,
+    cpu_offline::Hotplug, first_os_events::FirstOsEvents, kobject::Node, local_apic::LocalApic,
+    low_memory::LowMemory, mem_reserve::Pool, memmap::Range, mint_kexec::Images,
+    os_instance::Machine, sysfs::Root,
 };
 
 module! {

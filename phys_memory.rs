@@ -160,23 +160,26 @@ pub(crate) unsafe fn for_each_window(
     Ok(())
 }
 
-/// Copies `data` to the start of `range`.
+/// Fills `range` with `data`, and with zeros behind that.
 ///
 /// # Errors
 ///
-/// `ENOMEM` if there is no room for a mapping; `EINVAL` if `data` is empty or longer than `range`.
+/// `ENOMEM` if there is no room for a mapping; `EINVAL` if `data` is longer than `range`.
 ///
 /// # Safety
 ///
 /// As for [`Mapping::new`], until this returns.
-pub(crate) unsafe fn copy(range: Range, data: &[u8]) -> Result {
-    let to = Range::new(range.start(), data.len() as u64)
-        .filter(|to| range.contains(to))
-        .ok_or(EINVAL)?;
+pub(crate) unsafe fn write(range: Range, data: &[u8]) -> Result {
+    if data.len() as u64 > range.len() {
+        return Err(EINVAL);
+    }
     // SAFETY: The caller's promise.
     unsafe {
-        for_each_window(to, |offset, window| {
-            window.copy_from_slice(&data[offset as usize..][..window.len()]);
+        for_each_window(range, |offset, window| {
+            let rest = data.get(offset as usize..).unwrap_or_default();
+            let (here, behind) = window.split_at_mut(rest.len().min(window.len()));
+            here.copy_from_slice(&rest[..here.len()]);
+            behind.fill(0);
         })
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     cpu_offline::{self, OwnedCpu},
     firmware::{acpi, boot_params, efi},
     identity_map,
-    kernel_image::Mode,
+    kernel_image::{Mode, SetupHeader},
     layout::{self, Layout},
     local_apic::LocalApic,
     log::Shown,
@@ -22,7 +22,7 @@ use kernel::{prelude::*, str::CString};
 /// What a kernel is told beside what lies in its memory already.
 pub(crate) struct Told<'a> {
     /// Its setup header.
-    pub(crate) setup_header: &'a [u8],
+    pub(crate) setup_header: &'a SetupHeader,
     /// Its command line.
     pub(crate) command_line: &'a CStr,
     /// The I/O port of its serial port, if it has one.

@@ -7,7 +7,7 @@
 //! fills in what that would have found out: here, the memory map and the EFI firmware.
 
 use crate::firmware::{e820, efi};
-use crate::kernel_image::SETUP_HEADER_START;
+use crate::kernel_image::{SetupHeader, SETUP_HEADER_START};
 use crate::layout::Layout;
 
 /// Bytes of `boot_params`.
@@ -36,12 +36,11 @@ const EFI64_LOADER_SIGNATURE: [u8; 4] = *b"EL64";
 /// `enum efi_secureboot_mode` in `include/linux/efi.h`: known to be off.
 const SECURE_BOOT_DISABLED: u8 = 2;
 
-/// Writes `boot_params` for a successor that boots the kernel with `setup_header` (see
-/// [`SetupHeader`](crate::kernel_image::SetupHeader)), its RSDP at `rsdp`, on the firmware `efi` if
-/// it knows EFI.
+/// Writes `boot_params` for a successor that boots the kernel with `setup_header`, its RSDP at
+/// `rsdp`, on the firmware `efi` if it knows EFI.
 pub fn write(
     page: &mut [u8; LEN],
-    setup_header: &[u8],
+    setup_header: &SetupHeader,
     layout: &Layout,
     rsdp: u64,
     efi: Option<efi::Info>,

@@ -127,6 +127,9 @@ def scenarios(successor, others):
                  expected=NOT_FOR_SMP, append=f"{NO_BROADCAST} {POOL} {LOW_POOL}"),
         Scenario("parallel", cpus=8, memory="4G",
                  append=f"{NO_BROADCAST} memmap=960M$1G memmap=1G$4G memmap=448K$64K"),
+        *(Scenario("vmlinux", name=f"vmlinux/{series}", kernels=(kernel.with_name("vmlinux"),),
+                   programs=("/usr/bin/makedumpfile",), expected=(panic("os1"),))
+          for series, kernel in others.items() if not is_i386(kernel)),
         Scenario("start", environment=f"SUCCESSOR={successor.parent.name}", expected=(panic("os2"),)),
         Scenario("files"),
         Scenario("siblings", expected=(panic("os2"),)),

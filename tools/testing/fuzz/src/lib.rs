@@ -5,5 +5,6 @@
 #![forbid(unsafe_code)]
 
 pub mod boot_code;
+pub mod image_checks;
 pub mod input;
 pub mod kernel_code;

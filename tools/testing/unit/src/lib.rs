@@ -9,6 +9,8 @@
 pub mod backoff;
 #[path = "../../../../bzimage.rs"]
 pub mod bzimage;
+#[path = "../../../../elf_image.rs"]
+pub mod elf_image;
 #[path = "../../../../firmware/mod.rs"]
 pub mod firmware;
 #[path = "../../../../identity_map.rs"]

@@ -83,7 +83,8 @@ fn every_byte() {
     let low = Low::new(
         Range::new(0x2_0000, 0x1000).unwrap(),
         Range::new(0x2_2000, 0x8000).unwrap(),
-    ).unwrap();
+    )
+    .unwrap();
     const G: u64 = 1 << 30;
     // What a kernel that knows no EFI must not be told of.
     let firmware = |layout: &Layout, width| efi::Info {

@@ -13,7 +13,8 @@ use mint_unit::bzimage::parse;
 use mint_unit::identity_map;
 use mint_unit::kernel_image::{KernelImage, Mode};
 use mint_unit::layout::{
-    limit, plan, Error, Layout, Low, END_32, LOW_END, LOW_RAM_START, PAGE, RANGE_ALIGN, REAL_MODE_LEN,
+    limit, plan, Error, Layout, Low, END_32, LOW_END, LOW_RAM_START, PAGE, RANGE_ALIGN,
+    REAL_MODE_LEN,
 };
 use mint_unit::memmap::Range;
 use rng::Rng;
@@ -322,7 +323,11 @@ fn low_memory() {
     for (trampoline, ram, there) in [
         (page(0x2_0000), ram(0x2_1000), true),
         (page(0x1000), ram(LOW_RAM_START), true),
-        (page(LOW_END - PAGE), ram(LOW_END - PAGE - REAL_MODE_LEN), true),
+        (
+            page(LOW_END - PAGE),
+            ram(LOW_END - PAGE - REAL_MODE_LEN),
+            true,
+        ),
         (page(LOW_END), ram(0x2_0000), false),
         (page(0x2_0000), ram(LOW_END - REAL_MODE_LEN + PAGE), false),
         (page(0x2_0000), ram(LOW_RAM_START - PAGE), false),
