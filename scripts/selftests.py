@@ -28,6 +28,8 @@ SUCCESSORS = ("os1", "os2")
 PORTS = ("first", *SUCCESSORS, "control")
 # How much slower than the stock kernel the first OS's is: the limits of all waits are as much longer.
 SLOW = int(os.environ.get("MINT_SLOW") or 1)
+# What the first OS's kernel must be told, whatever the scenario.
+FIRST_APPEND = os.environ.get("MINT_FIRST_APPEND", "")
 LIMIT = 400
 # The longest time between two ticks of a system that misses none: an emulator on a host that is busy
 # with others stands still for seconds; a kernel that did complains of itself after 21 s.
@@ -343,7 +345,7 @@ def run(scenario, first, successor, tools, provoke):
         initramfs = make_initramfs(
             folder, successor, f"SLOW={SLOW}\n{scenario.environment}\n. /tests/{scenario.script}.sh\n",
             files, successor_files)
-        with Machine(first, initramfs, f"mint.run=test {scenario.append}", names=PORTS,
+        with Machine(first, initramfs, f"mint.run=test {scenario.append} {FIRST_APPEND}", names=PORTS,
                      cpus=scenario.cpus, memory=scenario.memory, extra=extra) as machine:
             planned, ran = None, 0
             try:
