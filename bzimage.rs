@@ -7,7 +7,8 @@
 //! file; all fields are little-endian.
 
 use crate::kernel_image::{
-    KernelImage, Mode, Segment, Segments, SETUP_HEADER_END_MAX, SETUP_HEADER_START,
+    self, KernelImage, Mode, Segment, Segments, RESERVES_LOW_MEMORY, SETUP_HEADER_END_MAX,
+    SETUP_HEADER_START,
 };
 use core::fmt;
 
@@ -72,9 +73,6 @@ const ENTRY_32: u64 = 0;
 const ENTRY_64: u64 = 0x200;
 
 const SECTOR: usize = 512;
-
-/// See [`KernelImage::reserves_low_memory`].
-const RESERVES_LOW_MEMORY: (u32, u32) = (5, 13);
 
 /// Why a file is not a kernel that can be started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,11 +160,7 @@ fn field<const N: usize>(file: &[u8], offset: usize) -> Result<[u8; N], Error> {
 fn version_of_kernel(file: &[u8]) -> Option<(u32, u32)> {
     let at = u16::from_le_bytes(field(file, KERNEL_VERSION).ok()?);
     let text = file.get(SECTOR + usize::from(at)..).filter(|_| at != 0)?;
-    let mut numbers = text.split(|byte| !byte.is_ascii_digit()).map(|digits| {
-        let digits = core::str::from_utf8(digits).ok()?;
-        digits.parse().ok()
-    });
-    Some((numbers.next()??, numbers.next()??))
+    kernel_image::version(text)
 }
 
 /// Checks that `file` is a bzImage that can be loaded anywhere, and finds its parts.

@@ -13,8 +13,8 @@
 
 use crate::bzimage;
 use crate::kernel_image::{
-    KernelImage, Mode, Segment, Segments, SetupHeader, SEGMENTS_MAX, SETUP_HEADER_END_MAX,
-    SETUP_HEADER_START,
+    self, KernelImage, Mode, Segment, Segments, SetupHeader, RESERVES_LOW_MEMORY, SEGMENTS_MAX,
+    SETUP_HEADER_END_MAX, SETUP_HEADER_START,
 };
 use core::fmt;
 
@@ -50,6 +50,11 @@ const START_KERNEL_MAP: u64 = 0xffff_ffff_8000_0000;
 const KERNEL_IMAGE_SIZE: u64 = 1 << 30;
 /// `__startup_64()` stops for good if the kernel was moved by anything but a multiple of this.
 const ALIGNMENT: u32 = 2 << 20;
+/// What `linux_banner` (`init/version-timestamp.c`) starts with; the kernel's version follows.
+const BANNER: &[u8] = b"Linux version ";
+const BANNER_START: [u8; 4] = *b"Linu";
+/// The first of boot protocol 2.12, which is what a bzImage must have.
+const VERSION_MIN: (u32, u32) = (3, 8);
 /// What `setup_arch()` (`arch/x86/kernel/setup.c`) compares `efi_loader_signature` with, if there
 /// is CONFIG_EFI; then both are in the image.
 const EFI_SIGNATURES: [[u8; 4]; 2] = [*b"EL32", *b"EL64"];
@@ -99,8 +104,10 @@ pub enum Error {
     Segment(u64),
     /// The whole is longer than a kernel can be.
     Span,
-    /// An executable, but not linked as Linux is.
+    /// An executable, but not linked as Linux is, or without its banner.
     NotLinux,
+    /// A kernel older than 3.8: the first two numbers of its version.
+    OldKernel((u32, u32)),
     /// The entry, a physical address, is in no segment.
     Entry(u64),
 }
@@ -142,7 +149,10 @@ impl fmt::Display for Error {
                 "segments reach over more than {} MiB",
                 KERNEL_IMAGE_SIZE >> 20
             ),
-            Error::NotLinux => f.write_str("an executable, but not linked as Linux is"),
+            Error::NotLinux => f.write_str("an executable, but not of Linux"),
+            Error::OldKernel((major, minor)) => {
+                write!(f, "Linux {major}.{minor} is too old: 3.8 or newer is needed")
+            }
             Error::Entry(entry) => write!(f, "the entry {entry:#x} is in no segment"),
         }
     }
@@ -229,13 +239,18 @@ pub fn parse(file: &[u8]) -> Result<KernelImage, Error> {
             memory_len: end - load.address,
         });
     let segments = Segments::new(segments).ok_or(Error::Segments)?;
-    let efi = EFI_SIGNATURES.iter().all(|signature| {
-        let mut data = segments.iter().map(|segment| segment.data(file));
-        data.any(|data| has(data, signature))
-    });
+    let data = || segments.iter().map(|segment| segment.data(file));
+    let version = data()
+        .flat_map(|data| from_each(data, &BANNER_START))
+        .find_map(|text| kernel_image::version(text.strip_prefix(BANNER)?))
+        .ok_or(Error::NotLinux)?;
+    if version < VERSION_MIN {
+        return Err(Error::OldKernel(version));
+    }
+    let efi = EFI_SIGNATURES
+        .iter()
+        .all(|signature| data().any(|data| from_each(data, signature).next().is_some()));
     Ok(KernelImage {
-        // The file has no place that tells its version.
-        reserves_low_memory: false,
         segments,
         setup_header: setup_header(base, span as u32, efi),
         mode: Mode::Long,
@@ -245,6 +260,7 @@ pub fn parse(file: &[u8]) -> Result<KernelImage, Error> {
         init_size: span,
         above_4g: true,
         efi,
+        reserves_low_memory: version >= RESERVES_LOW_MEMORY,
         cmdline_size: COMMAND_LINE_LEN as usize,
         initrd_addr_max: INITRD_ADDR_MAX.into(),
     })
@@ -326,12 +342,13 @@ fn loads_of<'a>(file: &[u8], loads: &'a mut [Load; SEGMENTS_MAX]) -> Result<&'a 
     Ok(loads)
 }
 
-/// Whether `signature`, whose bytes all differ, is in `data`, which is tens of megabytes.
-fn has(data: &[u8], signature: &[u8; 4]) -> bool {
+/// What there is of `data`, which may be tens of megabytes, from each place on at which `word` is,
+/// whose bytes all differ.
+fn from_each<'a>(data: &'a [u8], word: &'a [u8; 4]) -> impl Iterator<Item = &'a [u8]> {
     // Wherever it is, one of its bytes is at one of these places.
-    (3..data.len()).step_by(4).any(|place| {
-        let at = signature.iter().position(|&byte| byte == data[place]);
-        at.is_some_and(|at| data[place - at..].starts_with(signature))
+    (3..data.len()).step_by(4).filter_map(move |place| {
+        let at = word.iter().position(|&byte| byte == data[place])?;
+        Some(&data[place - at..]).filter(|rest| rest.starts_with(word))
     })
 }
 

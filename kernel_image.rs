@@ -13,6 +13,9 @@ pub const SETUP_HEADER_END_MAX: usize = 0x290;
 /// its end.
 pub type SetupHeader = [u8; SETUP_HEADER_END_MAX - SETUP_HEADER_START];
 
+/// The first kernels for which [`KernelImage::reserves_low_memory`] holds.
+pub const RESERVES_LOW_MEMORY: (u32, u32) = (5, 13);
+
 /// The most segments that an image may have.
 pub const SEGMENTS_MAX: usize = 8;
 
@@ -123,6 +126,15 @@ pub struct KernelImage {
     pub cmdline_size: usize,
     /// Highest address of the initrd's last byte, where `above_4g` does not hold.
     pub initrd_addr_max: u64,
+}
+
+/// The first two numbers of the kernel's version that `text` starts with, if it does.
+pub fn version(text: &[u8]) -> Option<(u32, u32)> {
+    let mut numbers = text.split(|byte| !byte.is_ascii_digit()).map(|digits| {
+        let digits = core::str::from_utf8(digits).ok()?;
+        digits.parse().ok()
+    });
+    Some((numbers.next()??, numbers.next()??))
 }
 
 /// Checks that `file` is a kernel that can be loaded anywhere, and finds its parts.

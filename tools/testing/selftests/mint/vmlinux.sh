@@ -42,7 +42,7 @@ head -c 1000000 "$kernel" >/tmp/short
 check 'load refuses one that is cut short' load_refuses 'cut short' /tmp/short
 printf '\001' | dd of=/tmp/short bs=1 seek=4 conv=notrunc 2>/dev/null
 check 'load refuses a 32-bit one' load_refuses 'give the bzImage' /tmp/short
-check 'load refuses a program' load_refuses 'not linked as Linux' /bin/busybox
+check 'load refuses a program' load_refuses 'not of Linux' /bin/busybox
 put $os/kernel "$kernel"
 check "$version comes to its user space on one CPU" starts 1
 check "$version ticks" expect os1 20 'mint-tick'

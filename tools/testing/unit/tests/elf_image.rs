@@ -19,7 +19,8 @@ use rng::Rng;
 use std::{fs, io::Cursor};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 use vmlinux::{
-    minimal, vmlinux, Segment, BASE, ENTRY, MAP, PROGRAM_HEADERS, PROGRAM_HEADER_LEN, SEGMENTS,
+    minimal, vmlinux, Segment, BANNER, BASE, ENTRY, MAP, PROGRAM_HEADERS, PROGRAM_HEADER_LEN,
+    SEGMENTS,
 };
 
 /// The memory that `image` says `file` makes, with something old in it before.
@@ -65,6 +66,7 @@ fn check(name: &str, file: &[u8], image: &KernelImage) {
     assert_eq!(image.alignment, 2 << 20, "{name}");
     assert_eq!(image.pref_address % image.alignment, 0, "{name}");
     assert!(image.mode == Mode::Long && image.above_4g, "{name}");
+    assert!(image.reserves_low_memory, "{name}");
     assert!(
         kernel_image::parse(file) == Ok(*image),
         "{name}: by its magic"
@@ -202,17 +204,17 @@ fn efi() {
     let without = vmlinux(&SEGMENTS, BASE);
     assert!(!parse(&without).unwrap().efi);
     for (bytes, at, efi) in [
-        (&b"EL64EL32"[..], 0x200, true),
+        (&b"EL64EL32"[..], 0x240, true),
         (b"EL64EL32", 0x31b, true),
         (b"EL64EL32", 0x31c, false),
         (b"EL64EL32", 0x5f8, true),
-        (b"EL64-EL32", 0x201, true),
-        (b"EL64--EL32", 0x202, true),
-        (b"EL64---EL32", 0x203, true),
-        (b"EL64EL64", 0x200, false),
-        (b"EL32EL32", 0x200, false),
-        (b"EL3264", 0x200, false),
-        (b"el64el32", 0x200, false),
+        (b"EL64-EL32", 0x241, true),
+        (b"EL64--EL32", 0x242, true),
+        (b"EL64---EL32", 0x243, true),
+        (b"EL64EL64", 0x240, false),
+        (b"EL32EL32", 0x240, false),
+        (b"EL3264", 0x240, false),
+        (b"el64el32", 0x240, false),
     ] {
         let mut file = without.clone();
         file[at..at + bytes.len()].copy_from_slice(bytes);
@@ -225,9 +227,40 @@ fn efi() {
         );
     }
     let mut file = without.clone();
-    file[0x200..0x204].copy_from_slice(b"EL32");
+    file[0x240..0x244].copy_from_slice(b"EL32");
     file[0x5fc..0x600].copy_from_slice(b"EL64");
     assert!(parse(&file).unwrap().efi, "in two segments");
+}
+
+/// It tells its version, wherever it does, or is not Linux.
+#[test]
+fn versions() {
+    let result = |at: usize, banner: &[u8]| {
+        let mut file = minimal();
+        file[0x200..0x200 + BANNER.len()].fill(0x80);
+        file[at..at + banner.len()].copy_from_slice(banner);
+        parse(&file).map(|image| image.reserves_low_memory)
+    };
+    for at in (0x200..0x210).chain(0x500..0x504).chain([0x600 - 18]) {
+        assert_eq!(result(at, b"Linux version 6.1."), Ok(true), "{at:#x}");
+    }
+    for (banner, expected) in [
+        (&b"Linux version 5.13.0-rc1 ("[..], Ok(true)),
+        (b"Linux version 5.12.99", Ok(false)),
+        (b"Linux version 3.8\0", Ok(false)),
+        (b"Linux version 3.7.99", Err(Error::OldKernel((3, 7)))),
+        (b"Linux version 2.6.39", Err(Error::OldKernel((2, 6)))),
+        (b"Linux version %s", Err(Error::NotLinux)),
+        (b"Linux version 7", Err(Error::NotLinux)),
+        (b"Linux Version 7.3", Err(Error::NotLinux)),
+        (b"LLinux version 7.3", Ok(true)),
+        (b"Linux version Linux version 7.3", Ok(true)),
+        (b"", Err(Error::NotLinux)),
+    ] {
+        assert_eq!(result(0x200, banner), expected, "{banner:?}");
+    }
+    // It must be in what is loaded.
+    assert_eq!(result(0x4c0, b"Linux version 7.3"), Err(Error::NotLinux));
 }
 
 /// `minimal()` with `bytes` at `offset`.
@@ -340,16 +373,19 @@ fn segments() {
     // One is enough; none, or more than there is room for, are not.
     assert_eq!(init_size(|s| s.truncate(1)), Ok(0x123));
     assert_eq!(init_size(|s| *s = vec![s[4]]), Err(Error::Segments));
-    let loads = |count: u64| (0..count).map(|n| Segment::load(0x400, 0x1000 * n, 0x10, 0x1000));
+    let loads = |count: u64| (0..count).map(|n| Segment::load(0x480, 0x1000 * n, 0x40, 0x1000));
     assert_eq!(
         changed(|s| *s = loads(8).collect()).map(|image| image.init_size),
         Ok(0x8000)
     );
     assert_eq!(changed(|s| *s = loads(9).collect()), Err(Error::Segments));
     assert_eq!(changed(|s| *s = loads(16).collect()), Err(Error::Segments));
-    // Empty ones don't count.
-    let empty = Segment::load(0x400, 0, 0, 0);
-    assert_eq!(changed(|s| s.extend([empty; 11])), Ok(image));
+    // Empty ones don't count; behind as many headers there is room for the others.
+    let mut many = SEGMENTS.to_vec();
+    many.iter_mut().for_each(|segment| segment.offset += 0x400);
+    many.extend([Segment::load(0x400, 0, 0, 0); 11]);
+    let image = parse(&vmlinux(&many, BASE)).unwrap();
+    assert_eq!((image.segments.len(), image.init_size), (4, 0x3800));
 
     // As long in memory as in the file at least, and all in the file.
     assert_eq!(init_size(|s| s[3].memsz = 0x100), Ok(0x2100));
@@ -476,6 +512,10 @@ fn errors_say_what_would_do() {
             "an ELF file of type 4, not an executable: give vmlinux itself",
         ),
         (Error::Segments, "not 1 to 8 segments to load"),
+        (
+            Error::OldKernel((3, 7)),
+            "Linux 3.7 is too old: 3.8 or newer is needed",
+        ),
         (Error::Span, "segments reach over more than 1024 MiB"),
     ] {
         assert_eq!(error.to_string(), text);

@@ -13,6 +13,9 @@ pub const BASE: u64 = 0x100_0000;
 /// `__START_KERNEL_map`.
 pub const MAP: u64 = 0xffff_ffff_8000_0000;
 
+/// How each kernel introduces itself (init/version-timestamp.c).
+pub const BANNER: &[u8] = b"Linux version 6.12.99-test (";
+
 /// A program header; the numbers are as in the System V ABI, "Program Header".
 #[derive(Clone, Copy)]
 pub struct Segment {
@@ -84,7 +87,7 @@ pub const SEGMENTS: [Segment; 5] = [
 ];
 
 /// The file with these `segments`, entered at physical address `entry`. What they have of it is
-/// random, but for what tells of EFI.
+/// no text, but for the banner, where the lowest one starts.
 pub fn vmlinux(segments: &[Segment], entry: u64) -> Vec<u8> {
     let mut file = vec![0; PROGRAM_HEADERS + PROGRAM_HEADER_LEN * segments.len()];
     for (offset, bytes) in [
@@ -122,12 +125,17 @@ pub fn vmlinux(segments: &[Segment], entry: u64) -> Vec<u8> {
     for (index, byte) in file.iter_mut().enumerate().skip(headers) {
         *byte = (index * index / 7) as u8 | 0x80;
     }
+    let first = segments.iter().min_by_key(|segment| segment.paddr);
+    if let Some(banner) = first.and_then(|first| file.get_mut(first.offset as usize..)) {
+        let len = banner.len().min(BANNER.len());
+        banner[..len].copy_from_slice(&BANNER[..len]);
+    }
     file
 }
 
 /// The smallest one; it is entered in the last of its segments, as 7.3 is.
 pub fn minimal() -> Vec<u8> {
     let mut file = vmlinux(&SEGMENTS, BASE + 0x2010);
-    file[0x210..0x21a].copy_from_slice(b"EL32\0EL64\0");
+    file[0x240..0x24a].copy_from_slice(b"EL32\0EL64\0");
     file
 }
