@@ -144,7 +144,7 @@ def scenarios(successor, others):
                  environment="END='kexec_self /boot/vmlinuz /boot/initrd /proc/cmdline'"),
         Scenario("ends_first", name="reboot_first", after=successor_is_stopped_by_reboot,
                  environment="END='reboot -f'"),
-        Scenario("x2apic", extra=("-device", "intel-iommu,intremap=on,eim=on"),
+        Scenario("x2apic", kernels=(others["6.1-686-pae"],), i386=True, extra=("-device", "intel-iommu,intremap=on,eim=on"),
                  append=f"{NO_BROADCAST} {POOL} intel_iommu=on"),
         Scenario("lockdown"),
         Scenario("fuzz"),

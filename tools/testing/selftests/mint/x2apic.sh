@@ -14,5 +14,8 @@ check 'it ticks' expect os1 20 'mint-tick'
 check 'stop' put $MINT/os1/stop 1
 check 'all CPUs are back' is /sys/devices/system/cpu/online 0-3
 put $MINT/remove os1
+make_os os1 2 128M 0x2f8 /kernels/*
+check 'a 32-bit kernel is refused' refuses "$EINVAL" 'boot the first OS with nox2apic' $MINT/os1/load 1
+put $MINT/remove os1
 check 'rmmod' rmmod mint
 plan
