@@ -240,10 +240,7 @@ pub fn parse(file: &[u8]) -> Result<KernelImage, Error> {
         });
     let segments = Segments::new(segments).ok_or(Error::Segments)?;
     let data = || segments.iter().map(|segment| segment.data(file));
-    let version = data()
-        .flat_map(|data| from_each(data, &BANNER_START))
-        .find_map(|text| kernel_image::version(text.strip_prefix(BANNER)?))
-        .ok_or(Error::NotLinux)?;
+    let version = data().find_map(version_in).ok_or(Error::NotLinux)?;
     if version < VERSION_MIN {
         return Err(Error::OldKernel(version));
     }
@@ -350,6 +347,12 @@ fn from_each<'a>(data: &'a [u8], word: &'a [u8; 4]) -> impl Iterator<Item = &'a 
         let at = word.iter().position(|&byte| byte == data[place])?;
         Some(&data[place - at..]).filter(|rest| rest.starts_with(word))
     })
+}
+
+/// The version in the banner of Linux, if `data` has that.
+fn version_in(data: &[u8]) -> Option<(u32, u32)> {
+    from_each(data, &BANNER_START)
+        .find_map(|text| kernel_image::version(text.strip_prefix(BANNER)?))
 }
 
 /// The setup header that a bzImage of this kernel would have, as far as anybody reads it who comes
