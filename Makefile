@@ -29,6 +29,10 @@ soak: module
 bench: module
 	@scripts/bench
 
+# Stock kernels as successors, what each can and needs: Documentation/kernels.rst.
+matrix: module
+	@scripts/matrix
+
 # The pure code with inputs that a fuzzer makes, 1,000,000 for each target.
 fuzz:
 	@scripts/fuzz
@@ -56,9 +60,10 @@ help:
 	@echo 'make test-debug   kselftests on a debug kernel'
 	@echo 'make soak     1,000 starts and stops in QEMU'
 	@echo 'make bench    measure starts, alone and in parallel, and their cost'
+	@echo 'make matrix   try stock kernels as successors, for the documentation'
 	@echo 'make fuzz     the pure code with made-up inputs'
 	@echo 'make shell    a shell in the first OS'
 	@echo 'make check    rustfmt and clippy'
 	@echo 'make clean, make distclean'
 
-.PHONY: all module demo test test-debug soak bench fuzz shell check clean distclean help
+.PHONY: all module demo test test-debug soak bench matrix fuzz shell check clean distclean help

@@ -104,6 +104,8 @@ impl Drop for Hotplug {
     fn drop(&mut self) {
         // SAFETY: By the type invariants; there is no teardown callback to invoke.
         unsafe { bindings::__cpuhp_remove_state(self.state, false) };
+        // A static is never dropped, and an empty list keeps its room.
+        OWNERS.lock().list = KVec::new();
     }
 }
 
