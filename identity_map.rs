@@ -29,6 +29,9 @@ const ADDRESS_BITS: u32 = 47;
 ///
 /// Returns [`None`] if `tables` has too little room or a range is beyond 47 bits.
 pub fn build(tables: &mut [u8], tables_at: u64, ranges: &[Range]) -> Option<()> {
+    if tables.len() < TABLE {
+        return None;
+    }
     tables.fill(0);
     let mut map = Map {
         tables,
