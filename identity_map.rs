@@ -20,14 +20,14 @@ const WRITABLE: u64 = 1 << 1;
 const LARGE: u64 = 1 << 7;
 const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 const LARGE_PAGE: u64 = 2 << 20;
-/// 4-level paging translates 48 bits, the highest of which is repeated in those above it: only
-/// below this bit an address can be mapped to itself.
-const ADDRESS_BITS: u32 = 47;
+/// The bits of a physical address that a kernel has with 4-level paging: `MAX_PHYSMEM_BITS`
+/// (`arch/x86/include/asm/sparsemem.h`), `extract_kernel()` (`arch/x86/boot/compressed/misc.c`).
+const ADDRESS_BITS: u32 = 46;
 
 /// Writes page tables into `tables`, which lie at physical address `tables_at`, that map `ranges`
 /// to themselves. The first is the top table.
 ///
-/// Returns [`None`] if `tables` has too little room or a range is beyond 47 bits.
+/// Returns [`None`] if `tables` has too little room or a range is beyond 46 bits.
 pub fn build(tables: &mut [u8], tables_at: u64, ranges: &[Range]) -> Option<()> {
     if tables.len() < TABLE {
         return None;

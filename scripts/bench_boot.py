@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Table 1: how long a kernel takes to kernel_init and to user space, by three ways to start it."""
+"""Table 1: how long a kernel takes to kernel_init and to user space, by four ways to start it."""
 
 from bench_rig import LIMIT, QUIET, MachineError, progress, read_marks
 from first_os import POOL
@@ -41,21 +41,32 @@ def kexec(rig):
     return {"kexec": since(rig, marks, int(begun))}
 
 
-def successor(rig, phases):
-    """From the write to start, and from that to load; the phases are for table 3."""
-    report = rig.first_os("starts.sh", rig.small, pool=POOL, environment={
+def start(rig, kernel=None):
+    """Starts a successor; returns the Report, and the times from the writes to start and to load."""
+    report = rig.first_os("starts.sh", rig.small, pool=POOL, kernel=kernel, environment={
         "COUNT": 1, "CPUS": CPUS, "MEMORY": MEMORY, "ORDER": "parallel", "CMDLINE": QUIET})
     marks = read_marks(report.logs["os1"])
+    return report, *(since(rig, marks, report.wrote["os1", file][0]) for file in ("start", "load"))
+
+
+def successor(rig, phases):
+    """From the write to start, and from that to load; the phases are for table 3."""
+    report, from_start, from_load = start(rig)
     phases.append(report)
-    return {"successor": since(rig, marks, report.wrote["os1", "start"][0]),
-            "successor_from_load": since(rig, marks, report.wrote["os1", "load"][0])}
+    return {"successor": from_start, "successor_from_load": from_load}
+
+
+def unpacked(rig):
+    """The same of what the kernel's image unpacks."""
+    _, from_start, from_load = start(rig, rig.kernel.with_name("vmlinux"))
+    return {"vmlinux": from_start, "vmlinux_from_load": from_load}
 
 
 def measure(rig, count):
     """{(way, mark): samples in seconds}, and the reports of the starts."""
     samples, phases = {}, []
     for number in range(1, count + 1):
-        for way in (full, kexec, lambda rig: successor(rig, phases)):
+        for way in (full, kexec, lambda rig: successor(rig, phases), unpacked):
             for name, marks in way(rig).items():
                 for mark, seconds in marks.items():
                     samples.setdefault((name, mark), []).append(seconds)

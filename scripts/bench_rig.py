@@ -140,15 +140,18 @@ class Rig:
                            cwd=tree, stdout=end)
         return output
 
-    def make_first(self, script, initrd, environment):
-        """The first OS's initramfs: it runs tools/bench/`script` with `environment`, and has `initrd`."""
+    def make_first(self, script, initrd, environment, kernel=None):
+        """The first OS's initramfs: it runs tools/bench/`script` with `environment`, and has `initrd`.
+
+        Successors boot `kernel`, by default that of the first OS.
+        """
         folder = self.folder / "first"
         folder.mkdir(exist_ok=True)
         assignments = "".join(f"{name}='{value}'\n" for name, value in environment.items())
         files = [f"{initrd}=/boot/initrd", f"{BENCH}/lib.sh=/bench/lib.sh", f"{BENCH}/{script}=/bench/{script}"]
         files += [f"{self.programs[name]}=/bin/{name}"
                   for name in ("tsc_write", "tsc_job", "wait_state", "kexec_self")]
-        return make_initramfs(folder, self.kernel, f"LIMIT={LIMIT}\n{assignments}. /bench/{script}\n", files)
+        return make_initramfs(folder, kernel or self.kernel, f"LIMIT={LIMIT}\n{assignments}. /bench/{script}\n", files)
 
     def machine(self, initramfs, append, *, cpus, memory, **more):
         return Machine(self.kernel, initramfs, append, cpus=cpus, memory=memory, names=PORTS,
@@ -158,9 +161,10 @@ class Rig:
         """How TCG runs CPUs that are to be seen to run at once: see Documentation/bench.rst."""
         return "multi" if self.accelerator == "tcg" and self.cores > 1 else "single"
 
-    def first_os(self, script, initrd, environment, *, pool, cpus=4, memory="3G", threads="single", **more):
+    def first_os(self, script, initrd, environment, *, pool, kernel=None, cpus=4, memory="3G", threads="single",
+                 **more):
         """Boots a first OS, has it run a script of tools/bench, and returns the Report."""
-        initramfs = self.make_first(script, initrd, environment)
+        initramfs = self.make_first(script, initrd, environment, kernel)
         append = f"mint.run=test {NO_BROADCAST} {pool}"
         if threads == "multi":
             append += " maxcpus=1"

@@ -172,7 +172,7 @@ fn check_identity_map(numbers: &Numbers) {
     }
     let mut memory = vec![0xa5; tables * TABLE];
     let built = build(&mut memory, *tables_at, ranges);
-    let mappable = ranges.iter().all(|range| range.end() <= 1 << 47);
+    let mappable = ranges.iter().all(|range| range.end() <= 1 << 46);
     assert_eq!(
         built.is_some(),
         mappable && tables_needed(ranges) < *tables
@@ -198,7 +198,7 @@ fn check_identity_map(numbers: &Numbers) {
             let Some(page) = page.and_then(|page| Range::new(page * LARGE_PAGE, LARGE_PAGE)) else {
                 continue;
             };
-            let mapped = page.end() <= 1 << 47 && walk(page.start()).is_some();
+            let mapped = page.end() <= 1 << 46 && walk(page.start()).is_some();
             assert_eq!(mapped, ranges.iter().any(|range| range.overlaps(&page)));
         }
     }

@@ -46,7 +46,7 @@ pub fn check_layouts(image: &KernelImage, start: u64, len: u64, initrd_len: u64)
         (4 * G - 64 * M, 64 * M, 16 * M),
         (3 * G, 2 * G, 3 * M + 1),
         (8 * G, 4 * G, 64 * M),
-        ((1 << 47) - G, 2 * G, 1),
+        ((1 << 46) - G, 2 * G, 1),
     ] {
         // What is handed out ends at multiples of 2 MiB, so that nothing of it is low memory.
         let Some(range) = Range::new(start.max(RANGE_ALIGN), len) else {
@@ -112,7 +112,7 @@ fn check_layout(layout: &Layout, range: Range, image: &KernelImage, initrd_len: 
     let mapped = [Range::new(0, PAGE).unwrap(), layout.firmware, layout.kernel];
     let mut tables = vec![0; layout.page_tables.len() as usize];
     let built = identity_map::build(&mut tables, layout.page_tables.start(), &mapped);
-    assert_eq!(built.is_some(), layout.kernel.end() <= 1 << 47);
+    assert_eq!(built.is_some(), layout.kernel.end() <= 1 << 46);
 }
 
 /// All of `parts` are pages of `whole`, and no two have one in common.

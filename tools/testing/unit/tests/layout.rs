@@ -84,7 +84,7 @@ fn check(layout: &Layout, range: Range, image: &KernelImage, initrd_len: u64) {
 
     // The page tables that it is entered with have room, however large it is.
     let mapped = [Range::new(0, PAGE).unwrap(), layout.firmware, layout.kernel];
-    if range.end() <= 1 << 47 {
+    if range.end() <= 1 << 46 {
         let mut tables = vec![0; layout.page_tables.len() as usize];
         let at = layout.page_tables.start();
         identity_map::build(&mut tables, at, &mapped).unwrap();
