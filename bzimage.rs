@@ -7,8 +7,7 @@
 //! file; all fields are little-endian.
 
 use crate::kernel_image::{
-    self, KernelImage, Mode, Segment, Segments, RESERVES_LOW_MEMORY, SETUP_HEADER_END_MAX,
-    SETUP_HEADER_START,
+    KernelImage, Mode, Segment, Segments, SETUP_HEADER_END_MAX, SETUP_HEADER_START,
 };
 use core::fmt;
 
@@ -28,8 +27,6 @@ pub const JUMP_OPERAND: usize = 0x201;
 pub const HEADER: usize = 0x202;
 /// Boot protocol version, major in the high byte.
 pub const VERSION: usize = 0x206;
-/// Where the kernel's version is, a text, from [`SECTOR`] on; 0 if it has none.
-const KERNEL_VERSION: usize = 0x20e;
 /// Boot protocol option flags.
 pub const LOADFLAGS: usize = 0x211;
 /// Highest address that the initrd's last byte may have.
@@ -156,13 +153,6 @@ fn field<const N: usize>(file: &[u8], offset: usize) -> Result<[u8; N], Error> {
         })
 }
 
-/// The first two numbers of the kernel's version, if `file` has it.
-fn version_of_kernel(file: &[u8]) -> Option<(u32, u32)> {
-    let at = u16::from_le_bytes(field(file, KERNEL_VERSION).ok()?);
-    let text = file.get(SECTOR + usize::from(at)..).filter(|_| at != 0)?;
-    kernel_image::version(text)
-}
-
 /// Checks that `file` is a bzImage that can be loaded anywhere, and finds its parts.
 ///
 /// # Errors
@@ -248,7 +238,6 @@ pub fn parse(file: &[u8]) -> Result<KernelImage, Error> {
         pref_address: u64::from_le_bytes(field(file, PREF_ADDRESS)?),
         init_size: init_size.into(),
         above_4g: mode == Mode::Long && xloadflags & XLF_CAN_BE_LOADED_ABOVE_4G != 0,
-        reserves_low_memory: version_of_kernel(file) >= Some(RESERVES_LOW_MEMORY),
         efi: xloadflags & XLF_EFI_KEXEC != 0 || file.starts_with(&MZ),
         cmdline_size: cmdline_size as usize,
         initrd_addr_max: u32_at(INITRD_ADDR_MAX)?.into(),

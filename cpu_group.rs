@@ -107,8 +107,8 @@ impl Taking {
 
     fn wait(&self) {
         let work = &raw const self.0.work;
-        // SAFETY: By the type invariants it was queued, and the reference here keeps it. Nobody
-        // holds a lock that it takes.
+        // SAFETY: By the type invariants it was queued, and the reference here keeps it. The caller
+        // holds neither the hotplug lock nor that of the owners, which are what it takes.
         unsafe { bindings::flush_work(Work::raw_get(work)) };
     }
 }

@@ -306,7 +306,11 @@ pub(crate) fn check(cpu: CpuId, os: &CString) -> Result {
         return Err(EINVAL);
     }
     if let Some(owner) = OWNERS.lock().list.iter().find(|owner| owner.cpu == id) {
-        pr_err!("{}: CPU {} belongs to '{}'\n", &**os, id, &*owner.os);
+        if *owner.os == **os {
+            pr_err!("{}: it is being started already: wait for that\n", &**os);
+        } else {
+            pr_err!("{}: CPU {} belongs to '{}'\n", &**os, id, &*owner.os);
+        }
         return Err(EBUSY);
     }
     Ok(())

@@ -13,8 +13,8 @@
 
 use crate::bzimage;
 use crate::kernel_image::{
-    self, KernelImage, Mode, Segment, Segments, SetupHeader, RESERVES_LOW_MEMORY, SEGMENTS_MAX,
-    SETUP_HEADER_END_MAX, SETUP_HEADER_START,
+    self, KernelImage, Mode, Segment, Segments, SetupHeader, SEGMENTS_MAX, SETUP_HEADER_END_MAX,
+    SETUP_HEADER_START,
 };
 use core::fmt;
 
@@ -257,7 +257,6 @@ pub fn parse(file: &[u8]) -> Result<KernelImage, Error> {
         init_size: span,
         above_4g: true,
         efi,
-        reserves_low_memory: version >= RESERVES_LOW_MEMORY,
         cmdline_size: COMMAND_LINE_LEN as usize,
         initrd_addr_max: INITRD_ADDR_MAX.into(),
     })

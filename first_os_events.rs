@@ -126,9 +126,12 @@ impl Notifier {
                         .inspect_err(|_| cpu_offline::wake_up())
                 })
             }
+            // It is over. No OS has CPUs yet.
             _ => {
+                // What is reserved was not part of the image.
+                let result = notifier.machine.stepping_stone.write();
                 cpu_offline::wake_up();
-                Ok(())
+                result
             }
         };
         // notifier_from_errno()

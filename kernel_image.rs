@@ -13,9 +13,6 @@ pub const SETUP_HEADER_END_MAX: usize = 0x290;
 /// its end.
 pub type SetupHeader = [u8; SETUP_HEADER_END_MAX - SETUP_HEADER_START];
 
-/// The first kernels for which [`KernelImage::reserves_low_memory`] holds.
-pub const RESERVES_LOW_MEMORY: (u32, u32) = (5, 13);
-
 /// The most segments that an image may have.
 pub const SEGMENTS_MAX: usize = 8;
 
@@ -119,9 +116,6 @@ pub struct KernelImage {
     pub above_4g: bool,
     /// Whether it knows EFI firmware.
     pub efi: bool,
-    /// Whether it is known to reserve the first 1 MiB, and to use no more of it than for its
-    /// real-mode trampoline: Linux since 5.13 (`reserve_real_mode()`).
-    pub reserves_low_memory: bool,
     /// Longest command line in bytes, without the terminating zero.
     pub cmdline_size: usize,
     /// Highest address of the initrd's last byte, where `above_4g` does not hold.

@@ -117,8 +117,7 @@ pub(crate) struct Loaded {
     pub(crate) backoff: Backoff,
     _memory: Allocation,
     _trampoline: Allocation,
-    /// If it does not do with what is shared.
-    _low_ram: Option<Allocation>,
+    _low_ram: Allocation,
 }
 
 impl Loaded {
@@ -162,12 +161,7 @@ impl Loaded {
             );
             return Err(EINVAL);
         }
-        let one_cpu = config
-            .cpus
-            .as_ref()
-            .is_some_and(|cpus| cpus.iter().count() == 1);
-        let shares_low_ram = one_cpu && image.reserves_low_memory;
-        let (command_line, restarts_on_panic) = command_line(config, image, shares_low_ram, os)?;
+        let (command_line, restarts_on_panic) = command_line(config, image, os)?;
         let console = match config.console {
             Some(port) => Some(IoPorts::request(port, os)?),
             None => None,
@@ -183,14 +177,9 @@ impl Loaded {
         let trampoline = pool
             .allocate_low(PAGE, os)
             .inspect_err(|_| no_low_memory(PAGE))?;
-        let (ram, low_ram) = if shares_low_ram {
-            (machine.low.shared_ram(), None)
-        } else {
-            let ram = pool
-                .allocate_low_ram(REAL_MODE_LEN, os)
-                .inspect_err(|_| no_low_memory(REAL_MODE_LEN))?;
-            (ram.range(), Some(ram))
-        };
+        let low_ram = pool
+            .allocate_low_ram(REAL_MODE_LEN, os)
+            .inspect_err(|_| no_low_memory(REAL_MODE_LEN))?;
         let limit = layout::limit(image);
         let memory = pool.allocate(&request, limit, os).inspect_err(|_| {
             pr_err!(
@@ -206,7 +195,7 @@ impl Loaded {
             )
         })?;
         cpu_offline::check_awake(os)?;
-        let low = Low::new(trampoline.range(), ram).ok_or(EINVAL)?;
+        let low = Low::new(trampoline.range(), low_ram.range()).ok_or(EINVAL)?;
         let initrd_len = files
             .initrd
             .as_ref()
@@ -270,19 +259,13 @@ impl Loaded {
 }
 
 /// The command line that `kernel` gets, and whether it says to restart after a panic.
-fn command_line(
-    config: &Config,
-    kernel: &KernelImage,
-    shares_low_ram: bool,
-    os: &CString,
-) -> Result<(CString, bool)> {
+fn command_line(config: &Config, kernel: &KernelImage, os: &CString) -> Result<(CString, bool)> {
     let given = core::str::from_utf8(config.cmdline.to_bytes()).map_err(|_| EINVAL)?;
     let facts = cmdline::Facts {
         tsc_khz: preconditions::tsc_khz(),
         console: config.console,
         efi: kernel.efi,
         mode: kernel.mode,
-        shares_low_ram,
     };
     let mut buffer = KVec::from_elem(0u8, COMMAND_LINE_SIZE, GFP_KERNEL)?;
     let written =

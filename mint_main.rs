@@ -36,7 +36,6 @@ mod kobject;
 mod load;
 mod local_apic;
 mod log;
-mod low_memory;
 mod mem_reserve;
 mod mint_kexec;
 mod module_ref;
@@ -45,6 +44,7 @@ mod os_memory;
 mod phys_memory;
 mod preconditions;
 mod start;
+mod stepping_stone;
 mod sysfs;
 mod timing;
 mod wakeup;
@@ -53,8 +53,8 @@ mod work_queue;
 
 use crate::{
     cpu_offline::Hotplug, first_os_events::FirstOsEvents, kobject::Node, local_apic::LocalApic,
-    low_memory::LowMemory, mem_reserve::Pool, memmap::Range, mint_kexec::Images,
-    os_instance::Machine, sysfs::Root,
+    mem_reserve::Pool, memmap::Range, mint_kexec::Images, os_instance::Machine,
+    stepping_stone::SteppingStone, sysfs::Root,
 };
 
 module! {
@@ -98,11 +98,11 @@ impl kernel::Module for Mint {
         preconditions::check_machine(cmdline)?;
 
         let pool = claim_pool(cmdline)?;
-        let low = LowMemory::claim(&pool)?;
+        let stepping_stone = SteppingStone::new(&pool)?;
         let machine = Arc::new(
             Machine {
                 pool,
-                low,
+                stepping_stone,
                 apic: Arc::pin_init(LocalApic::new(), GFP_KERNEL)?,
                 images: Arc::pin_init(Images::new(), GFP_KERNEL)?,
             },

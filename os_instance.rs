@@ -6,9 +6,9 @@
 //! that fails leaves the state before it.
 //!
 //! Lock order: an image's contents, then an OS's `inner`, if the image is a file of Mint; `inner`,
-//! then the CPU hotplug lock, then the CPU owners; or `inner`, then one of: the list of images, the
-//! announcer's kobject, the gate of the local APIC. No lock is shared by the loads and starts of
-//! different OSes but for moments.
+//! then the CPU hotplug lock (by a work item too, for which `inner` waits), then the CPU owners; or `inner`, then one of: the list of images, the
+//! announcer's kobject, the gate of the local APIC. But for the CPU hotplug lock, no lock is shared
+//! by the loads and starts of different OSes for more than moments.
 
 use crate::{
     backoff::Backoff,
@@ -18,7 +18,6 @@ use crate::{
     load::{Files, Loaded, Paths},
     local_apic::LocalApic,
     log::Shown,
-    low_memory::LowMemory,
     mem_reserve::Pool,
     memmap::{Range, Request},
     mint_kexec::Images,
@@ -26,6 +25,7 @@ use crate::{
     preconditions,
     start::Cpus,
     state::{Action, Event, State},
+    stepping_stone::SteppingStone,
     timing::{Phase, Span, Timing},
     wakeup::Trampoline,
     watch::Watch,
@@ -47,8 +47,8 @@ use kernel::{
 pub(crate) struct Machine {
     /// The memory for them.
     pub(crate) pool: Pool,
-    /// The low memory that they share.
-    pub(crate) low: LowMemory,
+    /// By what their CPUs come to long mode.
+    pub(crate) stepping_stone: SteppingStone,
     /// What starts and stops their CPUs.
     pub(crate) apic: Arc<LocalApic>,
     /// The kernels and initrds that they boot.
@@ -283,8 +283,7 @@ impl Os {
             os.check_state(inner, State::Offline)?;
             os.load_files(inner, files, timing)?;
             let result = os.first_start(inner, Some(taking));
-            // A CPU that does not answer keeps everything.
-            if result.is_err() && inner.running.is_none() {
+            if result.is_err() && inner.state == State::Offline {
                 inner.loaded = None;
             }
             result
@@ -559,7 +558,8 @@ impl Os {
         Ok(())
     }
 
-    /// The first start since it was loaded, on CPUs that are being taken, if there are some yet.
+    /// The first start since it was loaded, on CPUs that are being taken, if there are some yet. If
+    /// it fails, a loaded OS is as it was before, or offline, or stuck.
     fn first_start(&self, inner: &mut Inner, taking: Option<Taking>) -> Result<State> {
         let Inner {
             config,
@@ -608,6 +608,10 @@ impl Os {
         // A CPU that does not answer keeps everything.
         self.park(inner)?;
         inner.running = None;
+        if inner.state == State::Offline {
+            inner.loaded = None;
+            return result.map(|()| State::Running);
+        }
         // Had it come to the kernel after all, the image would not be whole any more.
         let Inner { loaded, timing, .. } = inner;
         let loaded = loaded.as_ref().ok_or(EINVAL)?;
@@ -695,7 +699,7 @@ impl Os {
             os: &self.name,
             apic: &self.machine.apic,
             layout: &loaded.layout,
-            stepping_stone: self.machine.low.stepping_stone(),
+            stepping_stone: self.machine.stepping_stone.root(),
             cpus: &running.cpus,
             trampoline: &mut running.trampoline,
         }

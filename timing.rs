@@ -38,9 +38,8 @@ impl Span {
     /// That of `step`, and what it returns.
     pub(crate) fn of<R>(step: impl FnOnce() -> R) -> (Self, R) {
         let began = Monotonic::ktime_get();
-        let started = Instant::<Monotonic>::now();
         let result = step();
-        let took = started.elapsed();
+        let took = Delta::from_nanos(Monotonic::ktime_get() - began);
         (Span { began, took }, result)
     }
 }
@@ -49,7 +48,8 @@ impl Span {
 #[derive(Default)]
 pub(crate) struct Timing {
     spans: [Option<Span>; NAMES.len()],
-    /// For how long locks were held that the starts of all OSes share.
+    /// For how long locks were held that the starts of all OSes share, since it was loaded or
+    /// restarted.
     pub(crate) exclusive: Exclusive,
 }
 

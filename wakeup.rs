@@ -17,7 +17,7 @@ use kernel::{
 // What the trampoline is told, by offset in the page; the names are those of `trampoline.S`.
 /// Written by it: how far it came, see [`Stage`]. 32 bits.
 const STAGE: usize = 0x700;
-/// What it is to do: one of the three below. 32 bits.
+/// What it is to do: [`PARK`] or one of the two after that. 32 bits.
 const PURPOSE: usize = 0x704;
 /// Physical address of the top table of those that lead to long mode. 32 bits.
 const STEPPING_STONE: usize = 0x708;
@@ -25,11 +25,11 @@ const STEPPING_STONE: usize = 0x708;
 const ENTRY: usize = 0x710;
 /// Physical address of `boot_params`. 64 bits.
 const BOOT_PARAMS: usize = 0x718;
-
 /// Physical address of the top table of those that the kernel is entered with. 64 bits.
 const ROOT: usize = 0x720;
 
-// 0 is to park.
+// What a CPU is to do.
+const PARK: u32 = 0;
 const ENTER_PROTECTED: u32 = 1;
 const ENTER_LONG: u32 = 2;
 
@@ -145,7 +145,10 @@ impl Trampoline {
         let code = code();
         bytes[..code.len()].copy_from_slice(code);
         self.goal = match *purpose {
-            Purpose::Park => Stage::PARKED,
+            Purpose::Park => {
+                bytes[PURPOSE..][..4].copy_from_slice(&PARK.to_le_bytes());
+                Stage::PARKED
+            }
             Purpose::Start {
                 ref mode,
                 entry,

@@ -21,8 +21,6 @@ pub struct Facts {
     pub efi: bool,
     /// How the kernel is entered, which tells a 32-bit one.
     pub mode: Mode,
-    /// Whether its low RAM is also that of others.
-    pub shares_low_ram: bool,
 }
 
 /// What was written.
@@ -158,11 +156,6 @@ pub fn write<'a>(
         format_args!("0"),
         "its CPUs could not be stopped",
     )?;
-    if facts.shares_low_ram && facts.mode == Mode::Long {
-        // To switch to 5-level paging the decompressor borrows two pages of it
-        // (`configure_5level_paging()`), where another might do so at the same time.
-        line.push(format_args!("no5lvl"))?;
-    }
     // Whatever CONFIG_PANIC_TIMEOUT is; see PANIC.
     line.push(format_args!("panic=0"))?;
     line.own(

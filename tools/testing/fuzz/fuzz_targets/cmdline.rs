@@ -4,7 +4,7 @@
 //! what the successor owns, whatever the person gave.
 //!
 //! The input is a limit (16 bits), a port (16 bits; 0: no console), whether the kernel knows EFI,
-//! is a 32-bit one, and shares its low RAM (bits 0 to 2 of 8), and a text.
+//! and is a 32-bit one (bits 0 and 1 of 8), and a text.
 
 #![no_main]
 
@@ -52,7 +52,6 @@ fuzz_target!(|bytes: &[u8]| {
         } else {
             Mode::Long
         },
-        shares_low_ram: flags & 4 != 0,
     };
     let given = text(input.0);
 
@@ -95,13 +94,7 @@ fn check(given: &[u8], line: &[u8], facts: &Facts) {
     assert!(params.ends_with(&kept), "{kept:?}");
     for added in &params[..params.len() - kept.len()] {
         let known = own.iter().any(|(name, _)| added.0 == *name);
-        let other: &[&[u8]] = &[
-            b"console",
-            b"efi",
-            b"sysctl.kernel.panic",
-            b"noisapnp",
-            b"no5lvl",
-        ];
+        let other: &[&[u8]] = &[b"console", b"efi", b"sysctl.kernel.panic", b"noisapnp"];
         assert!(known || other.contains(&&*added.0), "{added:?}");
     }
 
@@ -116,9 +109,6 @@ fn check(given: &[u8], line: &[u8], facts: &Facts) {
     for &name in refused {
         assert_eq!(all_of(name).next(), None);
     }
-    let to_5_levels =
-        facts.mode == Mode::Long && !params.iter().any(|param| same_name(&param.0, b"no5lvl"));
-    assert!(!facts.shares_low_ram || !to_5_levels);
     if facts.mode == Mode::Protected {
         assert!(all_of(b"noisapnp").next().is_some());
         assert_eq!(all_of(b"maxcpus").next(), None);

@@ -173,10 +173,7 @@ fn check_identity_map(numbers: &Numbers) {
     let mut memory = vec![0xa5; tables * TABLE];
     let built = build(&mut memory, *tables_at, ranges);
     let mappable = ranges.iter().all(|range| range.end() <= 1 << 46);
-    assert_eq!(
-        built.is_some(),
-        mappable && tables_needed(ranges) < *tables
-    );
+    assert_eq!(built.is_some(), mappable && tables_needed(ranges) < *tables);
     if built.is_none() {
         return;
     }

@@ -12,7 +12,7 @@ stty -F $CONTROL raw -echo
 exec 3<>$CONTROL
 
 # The low memory that is free in the rig: 128 KiB, but for what all OSes share.
-LOW_FREE=$(((128 - 12 - 32) << 10))
+LOW_FREE=$(((128 - 12) << 10))
 
 tests=0
 

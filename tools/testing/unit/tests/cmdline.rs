@@ -33,7 +33,6 @@ fn line(given: &str, console: Option<u16>) -> Result<String, Error<'_>> {
         console,
         efi: false,
         mode: Mode::Long,
-        shares_low_ram: false,
     };
     written(given, &facts).map(|(line, restarts_on_panic)| {
         assert!(!restarts_on_panic, "it would reset the whole machine");
@@ -49,7 +48,6 @@ fn with_efi(given: &str) -> Result<(String, bool), Error<'_>> {
         console: None,
         efi: true,
         mode: Mode::Long,
-        shares_low_ram: false,
     };
     written(given, &facts).map(|(line, restarts_on_panic)| {
         let rest = line.strip_prefix(FIRST).unwrap().trim_start();
@@ -64,7 +62,6 @@ fn what_a_32_bit_kernel_gets() {
         console: None,
         efi: true,
         mode: Mode::Protected,
-        shares_low_ram: false,
     };
     let first = FIRST.replacen(
         "no_ipi_broadcast=1",
@@ -89,31 +86,11 @@ fn what_a_32_bit_kernel_gets() {
             "{given}"
         );
     }
-    // A 32-bit kernel has no 5-level paging.
-    let shared = Facts {
-        shares_low_ram: true,
-        ..facts
-    };
-    assert_eq!(written("", &shared), written("", &facts));
     let long = Facts {
         mode: Mode::Long,
-        shares_low_ram: false,
         ..facts
     };
     assert!(written("maxcpus=2", &long).is_ok());
-}
-
-#[test]
-fn who_shares_low_ram_does_not_switch_to_5_level_paging() {
-    let facts = Facts {
-        tsc_khz: 2_100_000,
-        console: None,
-        efi: true,
-        mode: Mode::Long,
-        shares_low_ram: true,
-    };
-    let (line, _) = written("quiet", &facts).unwrap();
-    assert_eq!(line.split(' ').filter(|word| *word == "no5lvl").count(), 1);
 }
 
 #[test]
@@ -408,7 +385,6 @@ fn the_length_is_limited_by_the_kernel_and_by_the_room() {
         console: COM2,
         efi: true,
         mode: Mode::Long,
-        shares_low_ram: false,
     };
     let given = "quiet panic=-5 pci=off -- foo";
     let whole = "no_ipi_broadcast=1 tsc_early_khz=1 tsc=reliable kvm.enable_virt_at_load=0 \

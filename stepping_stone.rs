@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The page tables by which a CPU comes to long mode: without paging it can only load CR3 with what
+//! lies below 4 GiB, and an OS's own page tables may lie higher. All OSes share them.
+
+use crate::{
+    identity_map::{self, TABLE},
+    layout::{PAGE, REAL_MODE_LEN},
+    mem_reserve::{Allocation, Pool},
+    memmap::Range,
+    phys_memory::Mapping,
+};
+use kernel::{
+    new_mutex,
+    prelude::*,
+    str::CString,
+    sync::{Arc, Mutex}, //
+};
+
+/// One table of each level down to a 2 MiB page.
+const LEN: u64 = 3 * TABLE as u64;
+
+/// Page tables in low memory that map the first 2 MiB.
+pub(crate) struct SteppingStone {
+    tables: Arc<Mutex<Mapping>>,
+    // Unmapped before.
+    memory: Allocation,
+}
+
+impl SteppingStone {
+    /// Takes their memory from `pool`, and writes them.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM` if there is too little; the log says so.
+    pub(crate) fn new(pool: &Pool) -> Result<Self> {
+        let name = CString::try_from(c"Mint")?;
+        let memory = pool.allocate_low(LEN, &name).inspect_err(|_| {
+            pr_err!(
+                "too little low memory: boot with memmap=128K$128K, {} KiB of which are for all OSes, and {} KiB for each\n",
+                LEN >> 10,
+                (REAL_MODE_LEN + PAGE) >> 10
+            );
+        })?;
+        // SAFETY: It was allocated just now. CPUs that are started read what is written here.
+        let tables = unsafe { Mapping::new(memory.range()) }?;
+        let stone = SteppingStone {
+            tables: Arc::pin_init(new_mutex!(tables), GFP_KERNEL)?,
+            memory,
+        };
+        stone.write()?;
+        Ok(stone)
+    }
+
+    /// Writes them once more. No OS may have CPUs: one might be on them.
+    ///
+    /// # Errors
+    ///
+    /// None in fact.
+    pub(crate) fn write(&self) -> Result {
+        let first = Range::new(0, PAGE).ok_or(EINVAL)?;
+        let at = self.memory.range().start();
+        identity_map::build(self.tables.lock().bytes(), at, &[first]).ok_or(EINVAL)
+    }
+
+    /// Physical address of the top table.
+    pub(crate) fn root(&self) -> u32 {
+        // It is low memory.
+        self.memory.range().start() as u32
+    }
+}
