@@ -10,8 +10,8 @@ BUSYBOX_I386 = Path(os.environ["MINT_CACHE"]) / "busybox-i386"
 GUEST = SOURCE / "scripts/guest"
 KO = Path(os.environ.get("MINT_KO") or SOURCE / "mint.ko")
 
-# 960 MiB below the tables that QEMU keeps under 2 GiB, and, for trampolines, two
-# slices of low memory.
+# 960 MiB below the tables that QEMU keeps under 2 GiB, and low memory for
+# three successors.
 POOL = "memmap=960M$1G memmap=128K$128K"
 # Where 32-bit kernels can lie, for tests that start some.
 LOW_POOL = "memmap=256M$512M"

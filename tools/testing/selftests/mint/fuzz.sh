@@ -35,7 +35,7 @@ accounts() {
 		*G) held=$((held + (${size%G} << 30))) ;;
 		*M) held=$((held + (${size%M} << 20))) ;;
 		esac
-		held_low=$((held_low + (64 << 10)))
+		held_low=$((held_low + (36 << 10)))
 	done
 	is $MINT/memory_free $((total - held)) && is $MINT/low_memory_free $((low_total - held_low))
 }
