@@ -376,6 +376,11 @@ def run(scenario, first, successor, tools, provoke):
                       if not any(re.search(pattern, line) for pattern in scenario.expected)]
             count(not splats, "no system complained in its log")
             lines += [f"  {line}" for line in splats[:20]]
+            if splats:
+                # A report goes on for long after the line that tells it.
+                name, _, line = splats[0][1:].partition("] ")
+                log = machine.ports[name].log.decode(errors="replace").replace("\r", "")
+                lines += ["  from the first on:", *log[max(0, log.find(line)):].split("\n")[:150]]
             if failed:
                 lines.append(machine.evidence(f"  the last lines of {scenario.name}:"))
     lines.append(f"# {scenario.name}: {time.monotonic() - started:.0f} s")
