@@ -559,7 +559,8 @@ impl Os {
     }
 
     /// The first start since it was loaded, on CPUs that are being taken, if there are some yet. If
-    /// it fails, a loaded OS is as it was before, or offline, or stuck.
+    /// it fails, a loaded OS is as it was before, or offline, or stuck; what an offline one has loaded
+    /// is the caller's to drop.
     fn first_start(&self, inner: &mut Inner, taking: Option<Taking>) -> Result<State> {
         let Inner {
             config,
@@ -608,17 +609,15 @@ impl Os {
         // A CPU that does not answer keeps everything.
         self.park(inner)?;
         inner.running = None;
-        if inner.state == State::Offline {
-            inner.loaded = None;
-            return result.map(|()| State::Running);
-        }
-        // Had it come to the kernel after all, the image would not be whole any more.
-        let Inner { loaded, timing, .. } = inner;
-        let loaded = loaded.as_ref().ok_or(EINVAL)?;
-        // SAFETY: The memory is this OS's, and its CPUs are parked.
-        if unsafe { loaded.copy(timing) }.is_err() {
-            inner.loaded = None;
-            self.enter(inner, State::Offline);
+        if inner.state == State::Loaded {
+            let Inner { loaded, timing, .. } = inner;
+            let loaded = loaded.as_ref().ok_or(EINVAL)?;
+            // Had it come to the kernel after all, the image would not be whole any more.
+            // SAFETY: The memory is this OS's, and its CPUs are parked.
+            if unsafe { loaded.copy(timing) }.is_err() {
+                inner.loaded = None;
+                self.enter(inner, State::Offline);
+            }
         }
         result.map(|()| State::Running)
     }

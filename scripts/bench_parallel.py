@@ -11,7 +11,7 @@ ROWS = {
     "parallel4": (4, "parallel", None),
     "parallel7": (7, "parallel", None),
 }
-# One machine for all rows: a CPU and 512 MiB for each of 7 successors, above 4 GiB, and a slice of low
+# One machine for all rows: a CPU and 512 MiB for each of 7 successors, above 4 GiB, and low
 # memory for each, between what the first OS keeps of it for itself. What TCG translates of 7 user spaces
 # must not make it forget that of the others: 2 GiB are the most it takes.
 MACHINE = {"cpus": 8, "memory": "8G", "pool": "memmap=4G$4G memmap=448K$64K", "translated": 2047}

@@ -148,7 +148,8 @@ class Rig:
         folder = self.folder / "first"
         folder.mkdir(exist_ok=True)
         assignments = "".join(f"{name}='{value}'\n" for name, value in environment.items())
-        files = [f"{initrd}=/boot/initrd", f"{BENCH}/lib.sh=/bench/lib.sh", f"{BENCH}/{script}=/bench/{script}"]
+        files = [f"{initrd}=/boot/initrd", f"{BENCH}/lib.sh=/bench/lib.sh", f"{BENCH}/{script}=/bench/{script}",
+                 f"{SELFTESTS}/memory_use.sh=/bench/memory_use.sh"]
         files += [f"{self.programs[name]}=/bin/{name}"
                   for name in ("tsc_write", "tsc_job", "wait_state", "kexec_self")]
         return make_initramfs(folder, kernel or self.kernel, f"LIMIT={LIMIT}\n{assignments}. /bench/{script}\n", files)
