@@ -30,7 +30,8 @@ def make_initramfs(folder, kernel, run=None, files=(), successor_files=(), modul
     initrd = make_successor_initramfs(folder / "successor.cpio", successor_files,
                                       modules=successor_modules, kernels=(kernel,))
     files = [f"{KO}=/mint.ko", f"{kernel}=/boot/vmlinuz", f"{initrd}=/boot/initrd",
-             f"{GUEST}/README=/README", f"{GUEST}/release_uart=/bin/release_uart", *files]
+             f"{GUEST}/README=/README", f"{GUEST}/release_uart=/bin/release_uart",
+             f"{GUEST}/check_io=/bin/check_io", *files]
     if run:
         script = folder / "run"
         script.write_text(run)
@@ -40,7 +41,7 @@ def make_initramfs(folder, kernel, run=None, files=(), successor_files=(), modul
 
 def make_successor_initramfs(path, files=(), busybox=None, modules=(), kernels=()):
     """A successor's initramfs, with `files` as FILE=PATH, perhaps of another busybox."""
-    return make(path, "successor-init", [f"{GUEST}/busy=/do.d/busy", *files], busybox, modules, kernels)
+    return make(path, "successor-init", [f"{GUEST}/busy=/do.d/busy", f"{GUEST}/check_io=/bin/check_io", *files], busybox, modules, kernels)
 
 
 def make(path, init, files, busybox=None, modules=(), kernels=()):
