@@ -19,28 +19,37 @@ LOW_POOL = "memmap=256M$512M"
 NO_BROADCAST = "no_ipi_broadcast=1"
 
 
-def make_initramfs(folder, kernel, run=None, files=(), successor_files=()):
+def make_initramfs(folder, kernel, run=None, files=(), successor_files=(), modules=(), first=None,
+                   successor_modules=()):
     """The first OS's initramfs: the module, a successor's `kernel`, and an initrd for that.
 
     `run` is the text of a script that the first OS runs before it powers off; `files` are
-    further ones, as FILE=PATH, and `successor_files` those in the successor's initrd.
+    further ones, as FILE=PATH, and `successor_files` those in the successor's initrd. `modules`
+    are names of modules of the first OS's own kernel, `first`, and `successor_modules` of `kernel`.
     """
-    files = [f"{KO}=/mint.ko", f"{kernel}=/boot/vmlinuz",
-             f"{make_successor_initramfs(folder / 'successor.cpio', successor_files)}=/boot/initrd",
+    initrd = make_successor_initramfs(folder / "successor.cpio", successor_files,
+                                      modules=successor_modules, kernels=(kernel,))
+    files = [f"{KO}=/mint.ko", f"{kernel}=/boot/vmlinuz", f"{initrd}=/boot/initrd",
              f"{GUEST}/README=/README", f"{GUEST}/release_uart=/bin/release_uart", *files]
     if run:
         script = folder / "run"
         script.write_text(run)
         files.append(f"{script}=/run.d/test")
-    return make(folder / "first.cpio", "first-init", files)
+    return make(folder / "first.cpio", "first-init", files, modules=modules, kernels=(first,))
 
 
-def make_successor_initramfs(path, files=(), busybox=None):
+def make_successor_initramfs(path, files=(), busybox=None, modules=(), kernels=()):
     """A successor's initramfs, with `files` as FILE=PATH, perhaps of another busybox."""
-    return make(path, "successor-init", [f"{GUEST}/busy=/do.d/busy", *files], busybox)
+    return make(path, "successor-init", [f"{GUEST}/busy=/do.d/busy", *files], busybox, modules, kernels)
 
 
-def make(path, init, files, busybox=None):
-    environment = os.environ | ({"BUSYBOX": str(busybox)} if busybox else {})
+def make(path, init, files, busybox=None, modules=(), kernels=()):
+    """An initramfs whose init loads the `modules` named, of whichever of the `kernels` (images) it runs on."""
+    environment = dict(os.environ)
+    if busybox:
+        environment["BUSYBOX"] = str(busybox)
+    if modules:
+        environment |= {"MODULES": " ".join(modules),
+                        "KERNELS": " ".join(str(kernel.parent) for kernel in kernels)}
     subprocess.run([SOURCE / "scripts/make-initramfs", path, GUEST / init, *files], check=True, env=environment)
     return path
