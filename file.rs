@@ -84,13 +84,24 @@ impl OpenFile {
         })
     }
 
+    /// Whether the kernel makes it up when it is read, as files of /proc and /sys, which may take
+    /// any lock: whether its file system never holds programs.
+    fn is_made_up(&self) -> bool {
+        // SAFETY: The file is open, which keeps its inode and its file system.
+        let flags = unsafe { (*(*(*self.0.as_ptr()).f_inode).i_sb).s_iflags };
+        flags & bindings::SB_I_NOEXEC as c_ulong != 0
+    }
+
     /// Reads the whole file.
     ///
     /// # Errors
     ///
-    /// Those of `kernel_read_file()`: `EINVAL` for what is not a regular file or empty, what a
-    /// security policy says, `ENOMEM`, `EIO`.
+    /// `EINVAL` for a file of /proc, /sys and the like, and those of `kernel_read_file()`: `EINVAL`
+    /// for what is not a regular file or empty, what a security policy says, `ENOMEM`, `EIO`.
     pub(crate) fn read_whole(&self, purpose: Purpose) -> Result<Contents> {
+        if self.is_made_up() {
+            return Err(EINVAL);
+        }
         let mut buffer = core::ptr::null_mut();
         // SAFETY: The file is open; a null buffer asks for one to be allocated.
         let len = unsafe {

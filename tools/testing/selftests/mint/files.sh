@@ -121,6 +121,7 @@ printf x >/tmp/tiny
 check 'load refuses a kernel that is not there' load_refuses "$ENOENT" "can't read kernel" kernel /none
 check 'load refuses a directory' load_refuses "$EINVAL" "can't read kernel" kernel /tmp
 check 'load refuses an empty file' load_refuses "$EINVAL" "can't read kernel" kernel /tmp/empty
+check 'load refuses a file of sysfs' load_refuses "$EINVAL" "can't read kernel" kernel /sys/kernel/btf/vmlinux
 check 'load refuses a text' load_refuses "$ENOEXEC" 'not a bzImage' kernel /tests/lib.sh
 check 'load refuses a byte' load_refuses "$ENOEXEC" 'not a bzImage' kernel /tmp/tiny
 check 'load refuses a kernel cut short' load_refuses "$ENOEXEC" 'cut short' kernel /tmp/short
