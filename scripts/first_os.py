@@ -2,6 +2,7 @@
 """What the first OS is booted with, for all who boot one."""
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -54,3 +55,9 @@ def make(path, init, files, busybox=None, modules=(), kernels=()):
                         "KERNELS": " ".join(str(kernel.parent) for kernel in kernels)}
     subprocess.run([SOURCE / "scripts/make-initramfs", path, GUEST / init, *files], check=True, env=environment)
     return path
+
+
+def with_libraries(program):
+    """The program and what it is linked with, as FILE=PATH."""
+    linked = subprocess.run(["ldd", program], check=True, capture_output=True, text=True).stdout
+    return [f"{path}={path}" for path in (program, *re.findall(r"(/\S+) \(0x", linked))]
