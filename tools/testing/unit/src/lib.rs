@@ -25,6 +25,8 @@ pub mod layout;
 pub mod mailbox;
 #[path = "../../../../memmap.rs"]
 pub mod memmap;
+#[path = "../../../../pci_unit.rs"]
+pub mod pci_unit;
 #[path = "../../../../postmortem/mod.rs"]
 pub mod postmortem;
 #[path = "../../../../state.rs"]
