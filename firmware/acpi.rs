@@ -232,7 +232,7 @@ fn dsdt(body: &mut [u8], console: Option<u16>) -> Option<usize> {
                 // A 16550A-compatible port; no interrupt among its resources, so it is polled.
                 w.name(*b"_HID", |w| w.eisa_id(*b"PNP0501"));
                 w.name(*b"_UID", |w| w.integer(0));
-                w.name(*b"_CRS", |w| w.io_resource(port, 8));
+                w.name(*b"_CRS", |w| w.resource_template(|w| w.io(port, 8)));
             });
         });
     }
