@@ -271,6 +271,7 @@ fn command_line(config: &Config, kernel: &KernelImage, os: &CString) -> Result<(
     let facts = cmdline::Facts {
         tsc_khz: preconditions::tsc_khz(),
         console: config.console,
+        pci: !bridges().is_empty(),
         efi: kernel.efi,
         mode: kernel.mode,
     };
