@@ -13,6 +13,8 @@ pub mod bzimage;
 pub mod elf_image;
 #[path = "../../../../firmware/mod.rs"]
 pub mod firmware;
+#[path = "../../../../host_bridge.rs"]
+pub mod host_bridge;
 #[path = "../../../../identity_map.rs"]
 pub mod identity_map;
 #[path = "../../../../kernel_image.rs"]
