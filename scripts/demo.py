@@ -14,6 +14,8 @@ from qemu_machine import Machine, MachineError, pick_accelerator
 
 COLOURS = {"first": "\033[36m", "successor": "\033[33m"} if sys.stdout.isatty() else {}
 WATCH_TICKS = 5
+# What a shell or systemd tells a terminal, which isn't one here.
+ESCAPE = re.compile(r"\x1b(\[[0-9;?!]*[a-zA-Z]|\][^\x07\x1b]*(\x07|\x1b\\))")
 
 
 class Show:
@@ -29,6 +31,7 @@ class Show:
         text = self.rest.get(name, "") + data.decode(errors="replace").replace("\r", "")
         *lines, self.rest[name] = text.split("\n")
         for line in lines:
+            line = ESCAPE.sub("", line)
             if line.strip() and self.SHOWN.search(line):
                 print(f"{COLOURS.get(name, '')}{name:>9} | {line}\033[0m" if COLOURS
                       else f"{name:>9} | {line}", flush=True)
@@ -41,7 +44,8 @@ def progress(text):
 def demo():
     first, successor = Path(os.environ["MINT_FIRST"]), Path(os.environ["MINT_SUCCESSOR"])
     with tempfile.TemporaryDirectory() as folder:
-        initramfs = make_initramfs(Path(folder), successor, (GUEST / "demo").read_text())
+        initramfs = make_initramfs(Path(folder), successor, (GUEST / "demo").read_text(),
+                                    [f"{GUEST}/demo-lib=/bin/demo-lib"])
         accelerator = pick_accelerator(first, initramfs)
         progress(f"booting {first.parent.name} in QEMU ({accelerator}, 4 CPUs, 3 GiB) as the first OS")
         started = time.monotonic()
@@ -74,7 +78,13 @@ def demo():
           f" ({time.monotonic() - started:.0f} s in all).")
 
 
-try:
-    demo()
-except MachineError as error:
-    sys.exit(f"mint: error: {error}")
+def show(demonstration):
+    """Runs it; an error is told without Python's own report."""
+    try:
+        demonstration()
+    except MachineError as error:
+        sys.exit(f"mint: error: {error}")
+
+
+if __name__ == "__main__":
+    show(demo)

@@ -2,6 +2,7 @@
 """What the first OS is booted with, for all who boot one."""
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -30,7 +31,8 @@ def make_initramfs(folder, kernel, run=None, files=(), successor_files=(), modul
     initrd = make_successor_initramfs(folder / "successor.cpio", successor_files,
                                       modules=successor_modules, kernels=(kernel,))
     files = [f"{KO}=/mint.ko", f"{kernel}=/boot/vmlinuz", f"{initrd}=/boot/initrd",
-             f"{GUEST}/README=/README", f"{GUEST}/release_uart=/bin/release_uart", *files]
+             f"{GUEST}/README=/README", f"{GUEST}/release_uart=/bin/release_uart",
+             f"{GUEST}/check_io=/bin/check_io", *files]
     if run:
         script = folder / "run"
         script.write_text(run)
@@ -40,7 +42,7 @@ def make_initramfs(folder, kernel, run=None, files=(), successor_files=(), modul
 
 def make_successor_initramfs(path, files=(), busybox=None, modules=(), kernels=()):
     """A successor's initramfs, with `files` as FILE=PATH, perhaps of another busybox."""
-    return make(path, "successor-init", [f"{GUEST}/busy=/do.d/busy", *files], busybox, modules, kernels)
+    return make(path, "successor-init", [f"{GUEST}/busy=/do.d/busy", f"{GUEST}/check_io=/bin/check_io", *files], busybox, modules, kernels)
 
 
 def make(path, init, files, busybox=None, modules=(), kernels=()):
@@ -53,3 +55,9 @@ def make(path, init, files, busybox=None, modules=(), kernels=()):
                         "KERNELS": " ".join(str(kernel.parent) for kernel in kernels)}
     subprocess.run([SOURCE / "scripts/make-initramfs", path, GUEST / init, *files], check=True, env=environment)
     return path
+
+
+def with_libraries(program):
+    """The program and what it is linked with, as FILE=PATH."""
+    linked = subprocess.run(["ldd", program], check=True, capture_output=True, text=True).stdout
+    return [f"{path}={path}" for path in (program, *re.findall(r"(/\S+) \(0x", linked))]

@@ -80,6 +80,20 @@ def pick_accelerator(kernel, initramfs):
     return found
 
 
+def below_ports(devices):
+    """QEMU's options for devices below a root port each, on buses 1, 2 and so on.
+
+    A device is its options, and those of what is behind it: a disk's file, say, or a card's network. In
+    both {bus} stands for the number.
+    """
+    options = []
+    for bus, (device, behind) in enumerate(devices, 1):
+        options += [option.format(bus=bus) for option in behind]
+        options += ["-device", f"pcie-root-port,id=port{bus},chassis={bus},slot={bus}",
+                    "-device", f"{device.format(bus=bus)},bus=port{bus}"]
+    return options
+
+
 class Machine:
     """A QEMU machine, from start to its end as a context manager.
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from first_os import (BUSYBOX_I386, GUEST, LOW_POOL, NO_BROADCAST, POOL, SOURCE, make_initramfs,
-                      make_successor_initramfs)
+                      make_successor_initramfs, with_libraries)
 from qemu_machine import CACHE, Machine, MachineError
 
 TESTS = SOURCE / "tools/testing/selftests/mint"
@@ -309,12 +309,6 @@ def build_tools(folder, successor):
     module = folder / "provoke.ko"
     subprocess.run(["strip", "-g", "-o", module, built / "provoke.ko"], check=True)
     return files, f"{module}=/provoke.ko"
-
-
-def with_libraries(program):
-    """The program and what it is linked with, as FILE=PATH."""
-    linked = subprocess.run(["ldd", program], check=True, capture_output=True, text=True).stdout
-    return [f"{path}={path}" for path in (program, *re.findall(r"(/\S+) \(0x", linked))]
 
 
 def run(scenario, first, successor, tools, provoke):

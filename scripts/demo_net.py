@@ -1,0 +1,71 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""demo_net.py: has the first OS start Debian from a disk of its own, and speak with it by network cards."""
+
+import os
+import tempfile
+import time
+from pathlib import Path
+
+from demo import Show, progress, show
+from first_os import GUEST, NO_BROADCAST, POOL, make, make_initramfs, with_libraries
+from qemu_machine import Machine, MachineError, below_ports, pick_accelerator
+
+# Drivers of the disk and the cards, whatever the kernel has built in.
+MODULES = ("nvme", "ext4", "virtio_net")
+CARD = ("virtio-net-pci,netdev=back{bus},romfile=", ("-netdev", "hubport,id=back{bus},hubid=0"))
+# A hub keeps what it can't pass to anyone, and the sender waits: something has to be on it that always listens.
+LISTENER = ("-netdev", "user,id=listener,restrict=on", "-netdev", "hubport,id=port,hubid=0,netdev=listener")
+
+
+def devices(disk):
+    """The successor's disk on bus 1, which is written to as if it were a copy, its card, and that of the first OS."""
+    drive = f"if=none,id=back{{bus}},format=raw,snapshot=on,file={disk}"
+    return [*LISTENER, *below_ports([("nvme,serial=mint,drive=back{bus}", ("-drive", drive)), CARD, CARD])]
+
+
+def make_files(folder, kernel, disk):
+    """What the first OS has besides, as FILE=PATH: an initrd that goes on to the disk, and ssh."""
+    initrd = make(folder / "disk.cpio", "disk-init", [], modules=MODULES, kernels=(kernel,))
+    users = folder / "passwd"
+    users.write_text("root:x:0:0::/root:/bin/sh\n")
+    return [f"{initrd}=/boot/initrd.disk", f"{GUEST}/demo-lib=/bin/demo-lib", f"{users}=/etc/passwd",
+            f"{disk.parent}/key=/root/.ssh/id_ed25519", f"{disk.parent}/known_hosts=/root/.ssh/known_hosts",
+            *with_libraries("/bin/ssh")]
+
+
+def demo_net():
+    kernel, disk = Path(os.environ["MINT_FIRST"]), Path(os.environ["MINT_DISK"])
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        initramfs = make_initramfs(folder, kernel, (GUEST / "demo-net").read_text(), make_files(folder, kernel, disk),
+                                   modules=MODULES, first=kernel)
+        accelerator = pick_accelerator(kernel, initramfs)
+        progress(f"booting {kernel.parent.name} in QEMU ({accelerator}, 4 CPUs, 3 GiB, a disk, 2 network cards)"
+                 " as the first OS")
+        started = time.monotonic()
+        with Machine(kernel, initramfs, f"mint.run=test {NO_BROADCAST} {POOL}", names=("first", "successor"),
+                     accelerator=accelerator, extra=devices(disk), echo=Show()) as machine:
+            machine.wait("first", rb"starting the successor", 120)
+            progress("the first OS starts a Debian on CPUs 2-3, with a disk and a card of its own")
+            machine.wait("successor", rb"login: ", 300)
+            progress("Debian is up; somebody logs in on its console")
+            for command, answer in (("root", rb"~# "), ("findmnt /", rb"nvme0n1"), ("ip -brief address", rb"10\.7\.0\.2"),
+                                    ("systemctl is-system-running --wait", rb"running")):
+                machine.send("successor", command + "\n")
+                machine.wait("successor", answer, 60)
+            progress("the first OS reaches it through the two cards")
+            machine.send("first", "\n")
+            machine.wait("first", rb"mint: os1: halted", 120)
+            progress("Debian has powered off; the first OS takes everything back, and reads the disk")
+            machine.send("first", "\n")
+            machine.wait("first", rb"CPUs, memory and devices are back", 60)
+            machine.wait_end(60)
+            splats = machine.splats()
+    if splats:
+        raise MachineError("a kernel complained:\n" + "\n".join(splats))
+    print(f"\nDebian ran from its own disk, on its own card, beside the first OS, no hypervisor between them"
+          f" ({time.monotonic() - started:.0f} s in all).")
+
+
+show(demo_net)
