@@ -45,14 +45,24 @@ pub(crate) struct Identity {
 pub(crate) struct OpenFile(NonNull<bindings::file>);
 
 impl OpenFile {
-    /// Opens the file at `path` for reading, with the rights of the caller.
+    /// Opens the regular file at `path` for reading, with the rights of the caller.
     ///
     /// # Errors
     ///
-    /// Those of open(2).
-    pub(crate) fn open(path: &CStr) -> Result<Self> {
-        // Not to wait for a writer, if it is a FIFO.
-        let flags = bindings::O_RDONLY | bindings::O_LARGEFILE | bindings::O_NONBLOCK;
+    /// Those of open(2); `EINVAL` for what is not a regular file, or one of /proc, /sys and the like.
+    pub(crate) fn open_stored(path: &CStr) -> Result<Self> {
+        // To open another may take locks, of a FIFO for example, while the caller holds some of sysfs.
+        // So it is looked at before.
+        Self::open_with(path, bindings::O_PATH)?.check_stored()?;
+        // Not to wait for a writer, should it have become a FIFO.
+        Self::open_with(path, bindings::O_LARGEFILE | bindings::O_NONBLOCK)
+    }
+
+    fn open(path: &CStr) -> Result<Self> {
+        Self::open_with(path, bindings::O_RDONLY)
+    }
+
+    fn open_with(path: &CStr, flags: u32) -> Result<Self> {
         // SAFETY: The path is a C string.
         let file = unsafe { bindings::filp_open(path.as_char_ptr(), flags as c_int, 0) };
         // INVARIANT: It was opened just now.
@@ -84,24 +94,26 @@ impl OpenFile {
         })
     }
 
-    /// Whether the kernel makes it up when it is read, as files of /proc and /sys, which may take
-    /// any lock: whether its file system never holds programs.
-    fn is_made_up(&self) -> bool {
+    /// Checks that it is a regular file which the kernel does not make up when it is read, as those
+    /// of /proc and /sys, which may take any lock: their file systems never hold programs.
+    fn check_stored(&self) -> Result {
         // SAFETY: The file is open, which keeps its inode and its file system.
-        let flags = unsafe { (*(*(*self.0.as_ptr()).f_inode).i_sb).s_iflags };
-        flags & bindings::SB_I_NOEXEC as c_ulong != 0
+        let (mode, flags) = unsafe {
+            let inode = (*self.0.as_ptr()).f_inode;
+            ((*inode).i_mode, (*(*inode).i_sb).s_iflags)
+        };
+        let is_regular = u32::from(mode) & bindings::S_IFMT == bindings::S_IFREG;
+        let is_made_up = flags & bindings::SB_I_NOEXEC as c_ulong != 0;
+        (is_regular && !is_made_up).then_some(()).ok_or(EINVAL)
     }
 
     /// Reads the whole file.
     ///
     /// # Errors
     ///
-    /// `EINVAL` for a file of /proc, /sys and the like, and those of `kernel_read_file()`: `EINVAL`
-    /// for what is not a regular file or empty, what a security policy says, `ENOMEM`, `EIO`.
+    /// Those of `kernel_read_file()`: `EINVAL` for what is not a regular file or empty, what a
+    /// security policy says, `ENOMEM`, `EIO`.
     pub(crate) fn read_whole(&self, purpose: Purpose) -> Result<Contents> {
-        if self.is_made_up() {
-            return Err(EINVAL);
-        }
         let mut buffer = core::ptr::null_mut();
         // SAFETY: The file is open; a null buffer asks for one to be allocated.
         let len = unsafe {

@@ -34,7 +34,7 @@ pub const LOW_RAM_START: u64 = 64 << 10;
 pub const REAL_MODE_LEN: u64 = 32 << 10;
 
 /// Offset of the I/O APIC in the trampoline's page; `trampoline.S` ends before it.
-const IOAPIC: u64 = 0x800;
+pub const IOAPIC: u64 = 0x800;
 /// Length of the firmware area in bytes.
 const FIRMWARE_LEN: u64 = 1 << 20;
 const FOUR_GIB: u64 = 1 << 32;
@@ -129,9 +129,9 @@ impl Low {
         self.trampoline.start()
     }
 
-    /// Where the successor finds its I/O APIC: 256 bytes of memory behind the trampoline's code,
-    /// read as one that has a single pin. The MADT has 32 bits for the address, so that it can't
-    /// lie in the range, which may be above 4 GiB.
+    /// Where the successor finds its I/O APIC: memory behind the trampoline's code that looks like
+    /// one (`firmware/ioapic.rs`). The MADT has 32 bits for the address, so that it can't lie in
+    /// the range, which may be above 4 GiB.
     pub fn ioapic(&self) -> u32 {
         // It is below LOW_END.
         (self.trampoline() + IOAPIC) as u32

@@ -6,6 +6,7 @@ use crate::{
     backoff::Backoff,
     cpu_offline,
     firmware::cmdline,
+    host_bridge::HostBridge,
     inspect,
     io_port::IoPorts,
     kernel_image::{KernelImage, Mode},
@@ -19,6 +20,11 @@ use crate::{
     timing::{Exclusive, Phase, Span, Timing},
 };
 use kernel::{prelude::*, str::CString, sync::Arc};
+
+/// The PCI host bridges that an OS is given.
+fn bridges() -> &'static [HostBridge] {
+    &[]
+}
 
 /// The paths of an OS's files.
 pub(crate) struct Paths {
@@ -251,6 +257,7 @@ impl Loaded {
             setup_header: &image.setup_header,
             command_line: &self.command_line,
             console: self.console.as_ref().map(IoPorts::base),
+            bridges: bridges(),
             mode: image.mode,
             entry: image.entry,
             efi: image.efi,
@@ -264,6 +271,7 @@ fn command_line(config: &Config, kernel: &KernelImage, os: &CString) -> Result<(
     let facts = cmdline::Facts {
         tsc_khz: preconditions::tsc_khz(),
         console: config.console,
+        pci: !bridges().is_empty(),
         efi: kernel.efi,
         mode: kernel.mode,
     };

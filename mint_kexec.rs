@@ -53,14 +53,14 @@ impl Images {
     ///
     /// # Errors
     ///
-    /// Those of [`OpenFile::open`] and [`OpenFile::read_whole`].
+    /// Those of [`OpenFile::open_stored`] and [`OpenFile::read_whole`].
     pub(crate) fn get(
         self: &Arc<Self>,
         path: &CStr,
         purpose: Purpose,
         exclusive: &Exclusive,
     ) -> Result<ImageRef> {
-        let file = OpenFile::open(path)?;
+        let file = OpenFile::open_stored(path)?;
         let image = self.enter(file.identity()?, purpose, exclusive)?;
         // From here on dropping it gives up the entry again.
         let mut contents = image.image.contents.lock();

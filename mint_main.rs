@@ -15,6 +15,7 @@ pub mod backoff;
 pub mod bzimage;
 pub mod elf_image;
 pub mod firmware;
+pub mod host_bridge;
 pub mod identity_map;
 pub mod kernel_image;
 pub mod kernel_params;

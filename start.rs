@@ -6,6 +6,7 @@ use crate::{
     assembled::assembled,
     cpu_offline::{self, OwnedCpu},
     firmware::{acpi, boot_params, efi},
+    host_bridge::HostBridge,
     identity_map,
     kernel_image::{Mode, SetupHeader},
     layout::{self, Layout},
@@ -27,6 +28,8 @@ pub(crate) struct Told<'a> {
     pub(crate) command_line: &'a CStr,
     /// The I/O port of its serial port, if it has one.
     pub(crate) console: Option<u16>,
+    /// Its PCI host bridges.
+    pub(crate) bridges: &'a [HostBridge],
     /// How it is entered.
     pub(crate) mode: Mode,
     /// The offset of its entry from its start.
@@ -200,6 +203,7 @@ impl Cpus<'_> {
             ioapic: layout.low.ioapic(),
             sleep_register: layout.mailbox.start() + mailbox::SLEEP as u64,
             console: told.console,
+            bridges: told.bridges,
         };
         let tables = area.get_mut(at(&layout.acpi)).ok_or(EINVAL)?;
         let rsdp = acpi::write(tables, layout.acpi.start(), &machine).ok_or(E2BIG)?;
@@ -228,6 +232,7 @@ impl Cpus<'_> {
             page.try_into().map_err(|_| EINVAL)?,
             told.setup_header,
             layout,
+            told.bridges,
             rsdp,
             told.efi.then_some(efi),
         );

@@ -4,7 +4,8 @@
 
 use crate::{
     assembled::assembled,
-    layout::PAGE,
+    firmware::ioapic,
+    layout::{IOAPIC, PAGE},
     memmap::Range,
     phys_memory::{Mapping, Watched},
 };
@@ -144,6 +145,7 @@ impl Trampoline {
         bytes.fill(0);
         let code = code();
         bytes[..code.len()].copy_from_slice(code);
+        bytes[IOAPIC as usize..][..ioapic::LEN].copy_from_slice(&ioapic::registers());
         self.goal = match *purpose {
             Purpose::Park => {
                 bytes[PURPOSE..][..4].copy_from_slice(&PARK.to_le_bytes());

@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The ACPI tables of a successor: a hardware-reduced machine that has its CPUs, perhaps a serial
-//! port, and nothing else.
+//! port and PCI host bridges, and nothing else.
 //!
-//! Reference: ACPI specification 6.3 (the version that the FADT claims), chapter 5; what Linux
-//! makes of it: `acpi_generic_reduced_hw_init()` and `arch/x86/kernel/acpi/boot.c`.
+//! Reference: ACPI specification 6.3 (the version that the FADT claims), chapter 5; PCI Firmware
+//! Specification 3.3, chapter 4; what Linux makes of it: `acpi_generic_reduced_hw_init()` and
+//! `arch/x86/kernel/acpi/boot.c`, `drivers/acpi/pci_root.c`, `arch/x86/pci/mmconfig-shared.c`.
 
-use crate::firmware::aml;
+use crate::firmware::aml::{self, Operand, Space};
+use crate::firmware::ioapic;
+use crate::host_bridge::{HostBridge, MAX_BRIDGES};
 use crate::memmap::Range;
 
 /// What the tables tell.
 #[derive(Clone, Copy, Debug)]
-pub struct Machine<I> {
+pub struct Machine<'a, I> {
     /// The APIC IDs of its CPUs, the one that is started first.
     pub cpus: I,
     /// An APIC ID that no CPU of the machine has; see [`decoy`].
@@ -22,6 +25,8 @@ pub struct Machine<I> {
     pub sleep_register: u64,
     /// The I/O port of its serial port, if it has one.
     pub console: Option<u16>,
+    /// Its PCI host bridges, [`MAX_BRIDGES`] at most.
+    pub bridges: &'a [HostBridge],
 }
 
 /// `SLP_TYP` for the soft-off state S5.
@@ -29,7 +34,6 @@ pub const SLP_TYP_S5: u8 = 5;
 
 const HEADER_LEN: usize = 36;
 const RSDP_LEN: usize = 36;
-const XSDT_LEN: usize = HEADER_LEN + 2 * 8;
 const FADT_LEN: usize = 276;
 const TABLE_ALIGN: usize = 64;
 
@@ -73,11 +77,15 @@ pub fn decoy(exists: impl Fn(u32) -> bool) -> u32 {
 }
 
 /// Writes the tables to `out`, which lies at physical address `at`, and returns the address of
-/// the RSDP; [`None`] if they do not fit.
-pub fn write<I>(out: &mut [u8], at: u64, machine: &Machine<I>) -> Option<u64>
+/// the RSDP; [`None`] if they do not fit, or a host bridge can't be.
+pub fn write<I>(out: &mut [u8], at: u64, machine: &Machine<'_, I>) -> Option<u64>
 where
     I: Iterator<Item = u32> + Clone,
 {
+    let can_be = |bridge: &HostBridge| bridge.segment != 0 && bridge.ecam_range().is_some();
+    if machine.bridges.len() > MAX_BRIDGES || !machine.bridges.iter().all(can_be) {
+        return None;
+    }
     out.fill(0);
     // The RSDP comes first, since it has the address that is passed on.
     let mut tables = Tables {
@@ -85,16 +93,23 @@ where
         at,
         len: RSDP_LEN,
     };
-    let dsdt = tables.add(*b"DSDT", 2, |body| dsdt(body, machine.console))?;
+    let dsdt = tables.add(*b"DSDT", 2, |body| dsdt(body, machine))?;
     let fadt = tables.add(*b"FACP", 6, |body| {
         fadt(body, dsdt.start(), machine.sleep_register)
     })?;
     let madt = tables.add(*b"APIC", 5, |body| madt(body, machine))?;
+    // Linux complains of a table without entries.
+    let mcfg = if machine.bridges.iter().any(is_in_mcfg) {
+        Some(tables.add(*b"MCFG", 1, |body| mcfg(body, machine.bridges))?)
+    } else {
+        None
+    };
     let xsdt = tables.add(*b"XSDT", 1, |body| {
-        let mut entries = body.get_mut(..XSDT_LEN - HEADER_LEN)?.chunks_exact_mut(8);
-        entries.next()?.copy_from_slice(&fadt.start().to_le_bytes());
-        entries.next()?.copy_from_slice(&madt.start().to_le_bytes());
-        Some(XSDT_LEN - HEADER_LEN)
+        let mut out = Out::new(body);
+        for table in [Some(fadt), Some(madt), mcfg].into_iter().flatten() {
+            out.put(&table.start().to_le_bytes())?;
+        }
+        Some(out.len)
     })?;
     rsdp(tables.out.first_chunk_mut()?, xsdt.start());
     Some(at)
@@ -131,6 +146,27 @@ impl Tables<'_> {
         table[9] = checksum(&table[..len]);
         self.len = start + len;
         Range::new(self.at + start as u64, len as u64)
+    }
+}
+
+/// The body of a table that grows from entry to entry.
+struct Out<'a> {
+    body: &'a mut [u8],
+    len: usize,
+}
+
+impl<'a> Out<'a> {
+    fn new(body: &'a mut [u8]) -> Self {
+        Out { body, len: 0 }
+    }
+
+    /// Adds `bytes`; [`None`] if there is no room.
+    fn put(&mut self, bytes: &[u8]) -> Option<()> {
+        self.body
+            .get_mut(self.len..self.len + bytes.len())?
+            .copy_from_slice(bytes);
+        self.len += bytes.len();
+        Some(())
     }
 }
 
@@ -181,19 +217,14 @@ fn fadt(body: &mut [u8], dsdt: u64, sleep_register: u64) -> Option<usize> {
 }
 
 /// 5.2.12, Multiple APIC Description Table.
-fn madt<I>(body: &mut [u8], machine: &Machine<I>) -> Option<usize>
+fn madt<I>(body: &mut [u8], machine: &Machine<'_, I>) -> Option<usize>
 where
     I: Iterator<Item = u32> + Clone,
 {
-    let mut len = 0;
-    let mut put = |bytes: &[u8]| {
-        body.get_mut(len..len + bytes.len())?.copy_from_slice(bytes);
-        len += bytes.len();
-        Some(())
-    };
-    put(&LOCAL_APIC_ADDRESS.to_le_bytes())?;
+    let mut out = Out::new(body);
+    out.put(&LOCAL_APIC_ADDRESS.to_le_bytes())?;
     // Flags: no PC-AT compatible pair of 8259s.
-    put(&[0; 4])?;
+    out.put(&[0; 4])?;
 
     let cpus = machine.cpus.clone().map(|id| (id, ENABLED));
     let all = core::iter::once((machine.decoy, ONLINE_CAPABLE)).chain(cpus);
@@ -202,39 +233,172 @@ where
     for (id, flags) in all {
         if id <= XAPIC_ID_MAX {
             // 5.2.12.2, Processor Local APIC.
-            put(&[0, 8, id as u8, id as u8])?;
-            put(&flags.to_le_bytes())?;
+            out.put(&[0, 8, id as u8, id as u8])?;
+            out.put(&flags.to_le_bytes())?;
         } else {
             // 5.2.12.12, Processor Local x2APIC.
-            put(&[9, 16, 0, 0])?;
-            put(&id.to_le_bytes())?;
-            put(&flags.to_le_bytes())?;
-            put(&id.to_le_bytes())?;
+            out.put(&[9, 16, 0, 0])?;
+            out.put(&id.to_le_bytes())?;
+            out.put(&flags.to_le_bytes())?;
+            out.put(&id.to_le_bytes())?;
         }
     }
     // 5.2.12.3, I/O APIC, with Global System Interrupts from 0 on. With none, Linux sets up the
     // ELCR of the PIC (acpi_pic_sci_set_trigger()), and kernels with CONFIG_X86_MPPARSE look for
     // the machine's own.
-    put(&[1, 12, 0, 0])?;
-    put(&machine.ioapic.to_le_bytes())?;
-    put(&[0; 4])?;
-    Some(len)
+    out.put(&[1, 12, 0, 0])?;
+    out.put(&machine.ioapic.to_le_bytes())?;
+    out.put(&[0; 4])?;
+    Some(out.len)
 }
 
+/// Whether MCFG tells where the ECAM of `bridge` is. If it lies above 4 GiB, Linux takes the whole
+/// table for broken unless there is an SMBIOS table with a date after 2009
+/// (`acpi_mcfg_valid_entry()`), and a successor has none. Of such a bridge `_CBA` tells, from which
+/// Linux takes any address (`setup_mcfg_map()` in `arch/x86/pci/acpi.c`).
+fn is_in_mcfg(bridge: &HostBridge) -> bool {
+    bridge.ecam < u64::from(u32::MAX)
+}
+
+/// PCI Firmware Specification, 4.1.2, MCFG Table: an allocation structure for each bridge.
+fn mcfg(body: &mut [u8], bridges: &[HostBridge]) -> Option<usize> {
+    let mut out = Out::new(body);
+    out.put(&[0; 8])?;
+    for bridge in bridges.iter().filter(|bridge| is_in_mcfg(bridge)) {
+        out.put(&bridge.ecam.to_le_bytes())?;
+        out.put(&bridge.segment.to_le_bytes())?;
+        out.put(&[bridge.first_bus, bridge.last_bus, 0, 0, 0, 0])?;
+    }
+    Some(out.len)
+}
+
+/// Where all interrupt pins are routed to, for each bridge's `_PRT`.
+const ROUTING: aml::NameSeg = *b"INTX";
+
 /// 5.2.11.1, Differentiated System Description Table.
-fn dsdt(body: &mut [u8], console: Option<u16>) -> Option<usize> {
+fn dsdt<I>(body: &mut [u8], machine: &Machine<'_, I>) -> Option<usize> {
     let mut aml = aml::Writer::new(body);
     let s5 = u32::from(SLP_TYP_S5);
     aml.root_name(*b"_S5_", |w| w.package(&[s5, s5, 0, 0]));
-    if let Some(port) = console {
+    if let Some(port) = machine.console {
         aml.scope(*b"_SB_", |w| {
             w.device(*b"UAR0", |w| {
                 // A 16550A-compatible port; no interrupt among its resources, so it is polled.
                 w.name(*b"_HID", |w| w.eisa_id(*b"PNP0501"));
                 w.name(*b"_UID", |w| w.integer(0));
-                w.name(*b"_CRS", |w| w.io_resource(port, 8));
+                w.name(*b"_CRS", |w| w.resource_template(|w| w.io(port, 8)));
             });
         });
     }
+    if !machine.bridges.is_empty() {
+        aml.scope(*b"_SB_", |w| {
+            w.device(*b"MBRD", |w| ecam_resources(w, machine.bridges));
+            w.name(ROUTING, interrupt_routing);
+            for (index, bridge) in machine.bridges.iter().enumerate() {
+                host_bridge(w, index as u8, bridge);
+            }
+        });
+    }
     aml.finish()
+}
+
+/// The motherboard device (PCI Firmware Specification, 4.1.2) that reserves the ECAM of each of
+/// `bridges`. Linux uses none that is not reserved so (`is_acpi_reserved()`).
+fn ecam_resources(w: &mut aml::Writer<'_>, bridges: &[HostBridge]) {
+    w.name(*b"_HID", |w| w.eisa_id(*b"PNP0C02"));
+    w.name(*b"_CRS", |w| {
+        w.resource_template(|w| {
+            for ecam in bridges.iter().filter_map(HostBridge::ecam_range) {
+                w.memory(&ecam);
+            }
+        });
+    });
+}
+
+/// 6.2.13, `_PRT`: the four pins of any device on the bridge's first bus, all to [`ioapic::GSI`].
+/// Those of devices further below are derived from them (`acpi_pci_irq_lookup()` in
+/// `drivers/acpi/pci_irq.c`).
+fn interrupt_routing(w: &mut aml::Writer<'_>) {
+    const DEVICES: u32 = 32;
+    const PINS: u32 = 4;
+    w.packages((DEVICES * PINS) as u8, |w| {
+        for (device, pin) in (0..DEVICES).flat_map(|device| (0..PINS).map(move |pin| (device, pin)))
+        {
+            // Any function of the device; no link device but a GSI.
+            w.package(&[(device << 16) | 0xffff, pin, 0, ioapic::GSI]);
+        }
+    });
+}
+
+/// A PCI Express host bridge, the `index`th.
+fn host_bridge(w: &mut aml::Writer<'_>, index: u8, bridge: &HostBridge) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    let digit = |value: u8| DIGITS[usize::from(value & 0xf)];
+    w.device([b'P', b'C', digit(index >> 4), digit(index)], |w| {
+        w.name(*b"_HID", |w| w.eisa_id(*b"PNP0A08"));
+        w.name(*b"_CID", |w| w.eisa_id(*b"PNP0A03"));
+        w.name(*b"_UID", |w| w.integer(index.into()));
+        w.name(*b"_SEG", |w| w.integer(bridge.segment.into()));
+        w.name(*b"_BBN", |w| w.integer(bridge.first_bus.into()));
+        if !is_in_mcfg(bridge) {
+            w.name(*b"_CBA", |w| w.integer(bridge.ecam));
+        }
+        w.name(*b"_CRS", |w| {
+            w.resource_template(|w| {
+                if let Some(buses) = bridge.buses() {
+                    w.bus_numbers(&buses);
+                }
+                for (space, window) in [
+                    (Space::Io, bridge.io),
+                    (Space::Memory, bridge.memory),
+                    (Space::Prefetchable, bridge.prefetchable),
+                ] {
+                    if let Some(window) = window {
+                        w.window(space, &window);
+                    }
+                }
+            });
+        });
+        operating_system_capabilities(w);
+        w.method(*b"_PRT", 0, |w| w.return_value(Operand::Name(ROUTING)));
+    });
+}
+
+/// The UUID of [`operating_system_capabilities`], 33DB4D5B-1FF7-401C-9657-7441C03DD766, as its bytes
+/// lie in memory (PCI Firmware Specification, 4.5.1).
+const OSC_UUID: [u8; 16] = [
+    0x5b, 0x4d, 0xdb, 0x33, 0xf7, 0x1f, 0x1c, 0x40, 0x96, 0x57, 0x74, 0x41, 0xc0, 0x3d, 0xd7, 0x66,
+];
+// ACPI specification, 6.2.11: what is returned in the first doubleword.
+const OSC_UNRECOGNIZED_UUID: u32 = 1 << 2;
+const OSC_CAPABILITIES_MASKED: u32 = 1 << 4;
+/// PCI Firmware Specification, 4.5.1, control field: what a successor may control. That is the PCI
+/// Express capability of its own devices, without which Linux asks for nothing else and leaves the
+/// power states of the links between them alone (`negotiate_os_control()`).
+///
+/// Not among it is what reaches the bridge above, which is the first OS's: power management events,
+/// error reporting and latency tolerance messages go there (bits 2, 3 and 5), and containment (bit 7)
+/// comes with error reporting. The devices keep what the first OS has set up of it. Nor is hot plug
+/// (bits 0 and 1): the first OS gets back what it gave.
+const OSC_GRANTED: u32 = 1 << 4;
+
+/// 6.2.11, `_OSC` of a PCI Express host bridge. Linux asks until nothing is masked, and only then
+/// takes control (`acpi_pci_osc_control_set()`).
+fn operating_system_capabilities(w: &mut aml::Writer<'_>) {
+    use Operand::{Arg, Buffer, Integer, Local, Name};
+    const STATUS: Operand<'_> = Name(*b"STAT");
+    const CONTROL: Operand<'_> = Name(*b"CTRL");
+    w.method(*b"_OSC", 4, |w| {
+        w.create_dword_field(Arg(3), 0, *b"STAT");
+        w.if_equal(Arg(0), Buffer(&OSC_UUID), |w| {
+            w.create_dword_field(Arg(3), 8, *b"CTRL");
+            w.and(CONTROL, Integer(OSC_GRANTED), Local(0));
+            w.if_not_equal(Local(0), CONTROL, |w| {
+                w.or(STATUS, Integer(OSC_CAPABILITIES_MASKED), STATUS);
+            });
+            w.store(Local(0), CONTROL);
+        });
+        w.or_else(|w| w.or(STATUS, Integer(OSC_UNRECOGNIZED_UUID), STATUS));
+        w.return_value(Arg(3));
+    });
 }

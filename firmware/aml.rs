@@ -5,16 +5,34 @@
 //! Reference: ACPI specification 6.5, chapter 20 "ACPI Machine Language (AML)"; resource
 //! descriptors are those of section 6.4.
 
+use crate::memmap::Range;
+
 const NAME_OP: u8 = 0x08;
 const BYTE_PREFIX: u8 = 0x0a;
 const WORD_PREFIX: u8 = 0x0b;
 const DWORD_PREFIX: u8 = 0x0c;
+const QWORD_PREFIX: u8 = 0x0e;
 const SCOPE_OP: u8 = 0x10;
 const BUFFER_OP: u8 = 0x11;
 const PACKAGE_OP: u8 = 0x12;
+const METHOD_OP: u8 = 0x14;
 const EXT_OP_PREFIX: u8 = 0x5b;
+const LOCAL0_OP: u8 = 0x60;
+const ARG0_OP: u8 = 0x68;
+const STORE_OP: u8 = 0x70;
+const AND_OP: u8 = 0x7b;
+const OR_OP: u8 = 0x7d;
 const DEVICE_OP: u8 = 0x82;
+const CREATE_DWORD_FIELD_OP: u8 = 0x8a;
+const LNOT_OP: u8 = 0x92;
+const LEQUAL_OP: u8 = 0x93;
+const IF_OP: u8 = 0xa0;
+const ELSE_OP: u8 = 0xa1;
+const RETURN_OP: u8 = 0xa4;
 const ROOT_CHAR: u8 = b'\\';
+
+/// MethodFlags (20.2.5.2): one thread at a time, as a method must be that creates names.
+const SERIALIZED: u8 = 1 << 3;
 
 /// I/O port descriptor (6.4.2.5): type 0, name 8, length 7.
 const IO_PORT: u8 = 0x47;
@@ -22,6 +40,40 @@ const IO_PORT: u8 = 0x47;
 const DECODE_16: u8 = 1;
 /// End tag (6.4.2.9): name 0xf, length 1; a checksum of 0 counts as right.
 const END_TAG: [u8; 2] = [0x79, 0];
+
+// Address space descriptors (6.4.3.5) with fields of 64 and of 16 bits.
+const QWORD_ADDRESS_SPACE: u8 = 0x8a;
+const WORD_ADDRESS_SPACE: u8 = 0x88;
+/// Of their flags: the device itself uses it, and does not pass it on to its children.
+const CONSUMER: u8 = 1 << 0;
+/// Neither the first nor the last address can be changed. Clear: positive decode.
+const FIXED: u8 = (1 << 2) | (1 << 3);
+
+/// What kind of addresses there are: the resource type, and the flags of that type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Space {
+    /// Memory that is not cached, for reads and writes.
+    Memory,
+    /// Memory that may be prefetched.
+    Prefetchable,
+    /// I/O ports.
+    Io,
+    /// Bus numbers.
+    Buses,
+}
+
+impl Space {
+    const fn type_and_flags(self) -> [u8; 2] {
+        match self {
+            // 6.4.3.5.5: read and write; attributes 3 in bits 1 and 2 are "prefetchable".
+            Space::Memory => [0, 1],
+            Space::Prefetchable => [0, 1 | (3 << 1)],
+            // The entire range, of ISA and other addresses.
+            Space::Io => [1, 3],
+            Space::Buses => [2, 0],
+        }
+    }
+}
 
 /// Writes terms one after the other into memory that it is given.
 ///
@@ -34,6 +86,21 @@ pub struct Writer<'a> {
 
 /// A name segment: four characters, shorter names filled up with `_`.
 pub type NameSeg = [u8; 4];
+
+/// What a term of a method works on.
+#[derive(Clone, Copy, Debug)]
+pub enum Operand<'a> {
+    /// An argument of the method, 0 to 6.
+    Arg(u8),
+    /// A variable of the method, 0 to 7.
+    Local(u8),
+    /// A named object.
+    Name(NameSeg),
+    /// A constant.
+    Integer(u32),
+    /// A constant of as many bytes.
+    Buffer(&'a [u8]),
+}
 
 impl<'a> Writer<'a> {
     /// A writer that starts at the beginning of `out`.
@@ -60,35 +127,37 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// What `body` writes, with its PkgLength (20.2.4) before it.
-    fn package_of(&mut self, body: impl FnOnce(&mut Self)) {
+    /// What `body` writes, and before it what `head` writes, which is told its length.
+    fn behind(&mut self, head: impl FnOnce(&mut Self, usize), body: impl FnOnce(&mut Self)) {
         let start = self.len;
         body(self);
         let body_len = self.len - start;
+        head(self, body_len);
+        if !self.overflowed {
+            self.out[start..self.len].rotate_left(body_len);
+        }
+    }
+
+    /// What `body` writes, with its PkgLength (20.2.4) before it.
+    fn package_of(&mut self, body: impl FnOnce(&mut Self)) {
         // The length counts its own bytes: 6 bits in one byte, or 4 bits and 8 more in each
         // further one.
-        let (encoded, encoded_len) = match body_len {
-            0..=0x3e => ([(body_len + 1) as u8, 0, 0], 1),
+        let head = |w: &mut Self, body_len| match body_len {
+            0..=0x3e => w.bytes(&[(body_len + 1) as u8]),
             0x3f..=0xffd => {
                 let len = body_len + 2;
-                ([(1 << 6) | (len & 0xf) as u8, (len >> 4) as u8, 0], 2)
+                w.bytes(&[(1 << 6) | (len & 0xf) as u8, (len >> 4) as u8]);
             }
             _ => {
                 let len = body_len + 3;
-                (
-                    [
-                        (2 << 6) | (len & 0xf) as u8,
-                        (len >> 4) as u8,
-                        (len >> 12) as u8,
-                    ],
-                    3,
-                )
+                w.bytes(&[
+                    (2 << 6) | (len & 0xf) as u8,
+                    (len >> 4) as u8,
+                    (len >> 12) as u8,
+                ]);
             }
         };
-        self.bytes(&encoded[..encoded_len]);
-        if !self.overflowed {
-            self.out[start..self.len].rotate_right(encoded_len);
-        }
+        self.behind(head, body);
     }
 
     /// `Scope (\name) { body }`
@@ -125,7 +194,7 @@ impl<'a> Writer<'a> {
     }
 
     /// An integer constant, in the shortest of its forms.
-    pub fn integer(&mut self, value: u32) {
+    pub fn integer(&mut self, value: u64) {
         match value {
             // ZeroOp and OneOp are the values themselves.
             0 | 1 => self.bytes(&[value as u8]),
@@ -134,8 +203,12 @@ impl<'a> Writer<'a> {
                 self.bytes(&[WORD_PREFIX]);
                 self.bytes(&(value as u16).to_le_bytes());
             }
-            _ => {
+            0x1_0000..=0xffff_ffff => {
                 self.bytes(&[DWORD_PREFIX]);
+                self.bytes(&(value as u32).to_le_bytes());
+            }
+            _ => {
+                self.bytes(&[QWORD_PREFIX]);
                 self.bytes(&value.to_le_bytes());
             }
         }
@@ -155,24 +228,158 @@ impl<'a> Writer<'a> {
 
     /// `Package () { integers }`
     pub fn package(&mut self, integers: &[u32]) {
-        self.bytes(&[PACKAGE_OP]);
-        self.package_of(|w| {
-            w.bytes(&[integers.len() as u8]);
+        self.packages(integers.len() as u8, |w| {
             for &integer in integers {
-                w.integer(integer);
+                w.integer(integer.into());
             }
         });
     }
 
-    /// `ResourceTemplate () { IO (Decode16, port, port, 1, len) }`
-    pub fn io_resource(&mut self, port: u16, len: u8) {
-        let [low, high] = port.to_le_bytes();
-        let descriptor = [IO_PORT, DECODE_16, low, high, low, high, 1, len];
+    /// `Package (count) { elements }`
+    pub fn packages(&mut self, count: u8, elements: impl FnOnce(&mut Self)) {
+        self.bytes(&[PACKAGE_OP]);
+        self.package_of(|w| {
+            w.bytes(&[count]);
+            elements(w);
+        });
+    }
+
+    /// `Buffer () { bytes }`
+    fn buffer(&mut self, bytes: &[u8]) {
         self.bytes(&[BUFFER_OP]);
         self.package_of(|w| {
-            w.integer((descriptor.len() + END_TAG.len()) as u32);
-            w.bytes(&descriptor);
-            w.bytes(&END_TAG);
+            w.integer(bytes.len() as u64);
+            w.bytes(bytes);
         });
+    }
+
+    /// `Method (name, arguments, Serialized) { body }`
+    pub fn method(&mut self, name: NameSeg, arguments: u8, body: impl FnOnce(&mut Self)) {
+        self.bytes(&[METHOD_OP]);
+        self.package_of(|w| {
+            w.bytes(&name);
+            w.bytes(&[SERIALIZED | arguments]);
+            body(w);
+        });
+    }
+
+    fn operand(&mut self, operand: Operand<'_>) {
+        match operand {
+            Operand::Arg(number) => self.bytes(&[ARG0_OP + number]),
+            Operand::Local(number) => self.bytes(&[LOCAL0_OP + number]),
+            Operand::Name(name) => self.bytes(&name),
+            Operand::Integer(value) => self.integer(value.into()),
+            Operand::Buffer(bytes) => self.buffer(bytes),
+        }
+    }
+
+    fn operands(&mut self, operands: &[Operand<'_>]) {
+        for &operand in operands {
+            self.operand(operand);
+        }
+    }
+
+    /// `If (a == b) { body }`
+    pub fn if_equal(&mut self, a: Operand<'_>, b: Operand<'_>, body: impl FnOnce(&mut Self)) {
+        self.bytes(&[IF_OP]);
+        self.package_of(|w| {
+            w.bytes(&[LEQUAL_OP]);
+            w.operands(&[a, b]);
+            body(w);
+        });
+    }
+
+    /// `If (a != b) { body }`
+    pub fn if_not_equal(&mut self, a: Operand<'_>, b: Operand<'_>, body: impl FnOnce(&mut Self)) {
+        self.bytes(&[IF_OP]);
+        self.package_of(|w| {
+            w.bytes(&[LNOT_OP, LEQUAL_OP]);
+            w.operands(&[a, b]);
+            body(w);
+        });
+    }
+
+    /// `Else { body }`
+    pub fn or_else(&mut self, body: impl FnOnce(&mut Self)) {
+        self.bytes(&[ELSE_OP]);
+        self.package_of(body);
+    }
+
+    /// `target = a & b`
+    pub fn and(&mut self, a: Operand<'_>, b: Operand<'_>, target: Operand<'_>) {
+        self.bytes(&[AND_OP]);
+        self.operands(&[a, b, target]);
+    }
+
+    /// `target = a | b`
+    pub fn or(&mut self, a: Operand<'_>, b: Operand<'_>, target: Operand<'_>) {
+        self.bytes(&[OR_OP]);
+        self.operands(&[a, b, target]);
+    }
+
+    /// `target = source`
+    pub fn store(&mut self, source: Operand<'_>, target: Operand<'_>) {
+        self.bytes(&[STORE_OP]);
+        self.operands(&[source, target]);
+    }
+
+    /// `CreateDWordField (buffer, offset, name)`
+    pub fn create_dword_field(&mut self, buffer: Operand<'_>, offset: u32, name: NameSeg) {
+        self.bytes(&[CREATE_DWORD_FIELD_OP]);
+        self.operands(&[buffer, Operand::Integer(offset), Operand::Name(name)]);
+    }
+
+    /// `Return (value)`
+    pub fn return_value(&mut self, value: Operand<'_>) {
+        self.bytes(&[RETURN_OP]);
+        self.operand(value);
+    }
+
+    /// `ResourceTemplate () { descriptors }`
+    pub fn resource_template(&mut self, descriptors: impl FnOnce(&mut Self)) {
+        self.bytes(&[BUFFER_OP]);
+        self.package_of(|w| {
+            w.behind(
+                |w, len| w.integer(len as u64),
+                |w| {
+                    descriptors(w);
+                    w.bytes(&END_TAG);
+                },
+            );
+        });
+    }
+
+    /// `IO (Decode16, port, port, 1, len)`
+    pub fn io(&mut self, port: u16, len: u8) {
+        let [low, high] = port.to_le_bytes();
+        self.bytes(&[IO_PORT, DECODE_16, low, high, low, high, 1, len]);
+    }
+
+    /// `WordBusNumber` (6.4.3.5.3): buses that a host bridge passes on.
+    pub fn bus_numbers(&mut self, buses: &Range) {
+        self.address_space::<2>(WORD_ADDRESS_SPACE, Space::Buses, FIXED, buses);
+    }
+
+    /// `QWordMemory` or `QWordIO` (6.4.3.5.1): addresses that a bridge passes on.
+    pub fn window(&mut self, space: Space, window: &Range) {
+        self.address_space::<8>(QWORD_ADDRESS_SPACE, space, FIXED, window);
+    }
+
+    /// `QWordMemory`: memory that the device itself uses.
+    pub fn memory(&mut self, memory: &Range) {
+        self.address_space::<8>(QWORD_ADDRESS_SPACE, Space::Memory, FIXED | CONSUMER, memory);
+    }
+
+    /// An address space descriptor whose fields have `N` bytes.
+    fn address_space<const N: usize>(&mut self, tag: u8, space: Space, flags: u8, range: &Range) {
+        // Granularity, first, last, translation offset and length.
+        let fields = [0, range.start(), range.end() - 1, 0, range.len()];
+        let [kind, kind_flags] = space.type_and_flags();
+        self.bytes(&[tag]);
+        self.bytes(&((3 + N * fields.len()) as u16).to_le_bytes());
+        self.bytes(&[kind, flags, kind_flags]);
+        for field in fields {
+            self.bytes(&field.to_le_bytes()[..N]);
+        }
     }
 }

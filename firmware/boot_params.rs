@@ -7,6 +7,7 @@
 //! fills in what that would have found out: here, the memory map and the EFI firmware.
 
 use crate::firmware::{e820, efi};
+use crate::host_bridge::{HostBridge, MAX_BRIDGES};
 use crate::kernel_image::{SetupHeader, SETUP_HEADER_START};
 use crate::layout::Layout;
 
@@ -26,6 +27,9 @@ const RAMDISK_IMAGE: usize = 0x218;
 const RAMDISK_SIZE: usize = 0x21c;
 const CMD_LINE_PTR: usize = 0x228;
 const E820_TABLE: usize = 0x2d0;
+/// `E820_MAX_ENTRIES_ZEROPAGE`. Three are the memory's.
+const E820_MAX_ENTRIES: usize = 128;
+const _: () = assert!(3 + MAX_BRIDGES <= E820_MAX_ENTRIES);
 
 /// A boot loader without a number of its own.
 const LOADER_UNDEFINED: u8 = 0xff;
@@ -36,12 +40,13 @@ const EFI64_LOADER_SIGNATURE: [u8; 4] = *b"EL64";
 /// `enum efi_secureboot_mode` in `include/linux/efi.h`: known to be off.
 const SECURE_BOOT_DISABLED: u8 = 2;
 
-/// Writes `boot_params` for a successor that boots the kernel with `setup_header`, its RSDP at
-/// `rsdp`, on the firmware `efi` if it knows EFI.
+/// Writes `boot_params` for a successor that boots the kernel with `setup_header`, has `bridges`, its
+/// RSDP at `rsdp`, and is on the firmware `efi` if it knows EFI.
 pub fn write(
     page: &mut [u8; LEN],
     setup_header: &SetupHeader,
     layout: &Layout,
+    bridges: &[HostBridge],
     rsdp: u64,
     efi: Option<efi::Info>,
 ) {
@@ -84,11 +89,15 @@ pub fn write(
         put(page, EFI_INFO + 28, high_half(map.start()));
     }
 
-    let map = e820::map(layout);
-    page[E820_ENTRIES] = map.len() as u8;
-    for (index, entry) in map.iter().enumerate() {
-        put(page, E820_TABLE + index * e820::ENTRY_LEN, entry.to_bytes());
+    let table = page[E820_TABLE..]
+        .chunks_exact_mut(e820::ENTRY_LEN)
+        .take(E820_MAX_ENTRIES);
+    let mut entries = 0;
+    for (place, entry) in table.zip(e820::map(layout, bridges)) {
+        place.copy_from_slice(&entry.to_bytes());
+        entries += 1;
     }
+    page[E820_ENTRIES] = entries;
 }
 
 fn put<const N: usize>(page: &mut [u8; LEN], offset: usize, bytes: [u8; N]) {

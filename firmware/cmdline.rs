@@ -17,6 +17,8 @@ pub struct Facts {
     pub tsc_khz: u32,
     /// The I/O port of the successor's own serial port, if it has one.
     pub console: Option<u16>,
+    /// Whether it has PCI host bridges.
+    pub pci: bool,
     /// Whether the kernel knows EFI firmware, by which alone it can be reset.
     pub efi: bool,
     /// How the kernel is entered, which tells a 32-bit one.
@@ -88,6 +90,25 @@ const REFUSED: &[(&str, &str)] = &[
     ),
 ];
 
+/// Options of `pci=` that a successor with PCI host bridges may have: they only change what is done
+/// with its own devices (`pci_setup()` in `drivers/pci/pci.c`, `pcibios_setup()` in
+/// `arch/x86/pci/common.c`). Of the others, some bring back an access by [`PCI_PORTS`] (conf1, bios),
+/// some put devices where they would be others' (nocrs, assign-busses), and some leave it without
+/// any (off, nomsi, nommconf, nodomains).
+const PCI_OPTIONS: &[&str] = &[
+    "noearly",
+    "nobios",
+    "earlydump",
+    "noaer",
+    "noari",
+    "noats",
+    "nobar",
+    "norom",
+];
+
+/// The PCI configuration ports and how many they are, as `reserve=` takes them.
+const PCI_PORTS: &str = "0xcf8,8";
+
 /// Parameters by which the decompressor would touch what is not the successor's:
 /// `console_init()` in `arch/x86/boot/early_serial_console.c`, `get_cmdline_acpi_rsdp()` in
 /// `arch/x86/boot/compressed/acpi.c`.
@@ -144,11 +165,15 @@ pub fn write<'a>(
         format_args!("reliable"),
         "no other clock is its own to check the TSC against",
     )?;
-    line.own(
-        "pci",
-        format_args!("off"),
-        "the PCI configuration ports are the first OS's",
-    )?;
+    if facts.pci {
+        line.own_of_pci(facts.mode)?;
+    } else {
+        line.own(
+            "pci",
+            format_args!("off"),
+            "the PCI configuration ports are the first OS's",
+        )?;
+    }
     // VMX root operation blocks INIT, by which its CPUs are stopped; KVM of 6.12 and later would
     // enter it when it is loaded rather than when a virtual machine runs.
     line.own(
@@ -317,6 +342,31 @@ impl<'a> Line<'a, '_> {
         }
         // ISA plug and play would write to ports of the first OS (`isapnp_isolate()`).
         self.push(format_args!("noisapnp"))
+    }
+
+    /// Adds what a kernel with PCI host bridges is told, so that it accesses the configuration space
+    /// of its own devices only, by ECAM.
+    fn own_of_pci(&mut self, mode: Mode) -> Result<(), Error<'a>> {
+        let is_allowed = |param: &Param<'_>| {
+            let mut options = param.value.unwrap_or("").split(',');
+            options.all(|option| PCI_OPTIONS.contains(&option))
+        };
+        let mut given = params(self.given).filter(|param| param.is("pci"));
+        if let Some(param) = given.find(|param| !is_allowed(param)) {
+            return Err(Error::Conflict {
+                given: param.text,
+                why: "it would reach beyond the PCI devices that are its own, or lose them",
+            });
+        }
+        // `early_pci_allowed()` (arch/x86/pci/early.c), and the BIOS that 32-bit kernels would call
+        // (`pci_pcbios_init()` in arch/x86/pci/pcbios.c).
+        self.push(match mode {
+            Mode::Long => format_args!("pci=noearly"),
+            Mode::Protected => format_args!("pci=noearly,nobios"),
+        })?;
+        // `pci_direct_probe()` (arch/x86/pci/direct.c) can't get them then. The first one to reserve
+        // them does, and this comes first (`reserve_setup()` in kernel/resource.c).
+        self.push(format_args!("reserve={PCI_PORTS}"))
     }
 
     /// Adds `name=value`, unless the person gave just that; `why` it must be so if they gave

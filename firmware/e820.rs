@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The memory map of a successor: its own memory and nothing else.
+//! The memory map of a successor: its own memory, the configuration space of its PCI devices, and
+//! nothing else.
 //!
 //! Format: ACPI specification 6.5, section 15.1 (INT 15h, E820h); `struct boot_e820_entry` in
 //! `arch/x86/include/uapi/asm/setup_data.h`.
 
+use crate::host_bridge::HostBridge;
 use crate::layout::Layout;
 use crate::memmap::Range;
 
@@ -17,6 +19,8 @@ pub const ENTRY_LEN: usize = 20;
 pub enum Kind {
     /// Usable RAM (AddressRangeMemory).
     Ram = 1,
+    /// Addresses that are taken (AddressRangeReserved).
+    Reserved = 2,
     /// Tables, which the kernel keeps its hands off (AddressRangeACPI).
     Acpi = 3,
 }
@@ -41,12 +45,20 @@ impl Entry {
     }
 }
 
-/// The memory map of a successor, by ascending address.
-pub fn map(layout: &Layout) -> [Entry; 3] {
+/// The memory of a successor by ascending address, then the ECAM of each of its host bridges, which
+/// the PCI Firmware Specification (3.3, section 4.1.2) allows to be reserved here as well.
+pub fn map<'a>(
+    layout: &Layout,
+    bridges: &'a [HostBridge],
+) -> impl Iterator<Item = Entry> + Clone + 'a {
     let entry = |range, kind| Entry { range, kind };
-    [
+    let memory = [
         entry(layout.low.ram(), Kind::Ram),
         entry(layout.firmware, Kind::Acpi),
         entry(layout.ram, Kind::Ram),
-    ]
+    ];
+    let ecam = bridges.iter().filter_map(HostBridge::ecam_range);
+    memory
+        .into_iter()
+        .chain(ecam.map(move |range| entry(range, Kind::Reserved)))
 }

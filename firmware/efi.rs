@@ -224,8 +224,13 @@ fn crc32(bytes: &[u8]) -> u32 {
     })
 }
 
-/// The memory map by ascending address: what [`crate::firmware::e820::map`] says, and the pages of
-/// the firmware that the kernel is to map for the runtime services.
+/// The memory map by ascending address: what [`crate::firmware::e820::map`] says of memory, and the
+/// pages of the firmware that the kernel is to map for the runtime services.
+///
+/// The ECAM of a host bridge is not in it. As EfiMemoryMappedIO, which is for what runtime services
+/// access (7.2), it would make Linux take it out of e820 (`efi_remove_e820_mmio()` in
+/// `arch/x86/platform/efi/efi.c`), and count only where ACPI reserves none
+/// (`pci_mmcfg_reserved()` in `arch/x86/pci/mmconfig-shared.c`).
 fn descriptors(
     layout: &Layout,
     width: Width,

@@ -10,3 +10,4 @@ pub mod boot_params;
 pub mod cmdline;
 pub mod e820;
 pub mod efi;
+pub mod ioapic;

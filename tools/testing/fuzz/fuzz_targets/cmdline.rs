@@ -3,8 +3,8 @@
 //! The command line of a successor: what the kernel and its decompressor make of it must keep to
 //! what the successor owns, whatever the person gave.
 //!
-//! The input is a limit (16 bits), a port (16 bits; 0: no console), whether the kernel knows EFI,
-//! and is a 32-bit one (bits 0 and 1 of 8), and a text.
+//! The input is a limit (16 bits), a port (16 bits; 0: no console), whether the kernel knows EFI, is
+//! a 32-bit one, and has PCI host bridges (bits 0 to 2 of 8), and a text.
 
 #![no_main]
 
@@ -46,6 +46,7 @@ fuzz_target!(|bytes: &[u8]| {
     let facts = Facts {
         tsc_khz: TSC_KHZ,
         console: (port != 0).then_some(port),
+        pci: flags & 4 != 0,
         efi: flags & 1 != 0,
         mode: if flags & 2 != 0 {
             Mode::Protected
@@ -94,7 +95,14 @@ fn check(given: &[u8], line: &[u8], facts: &Facts) {
     assert!(params.ends_with(&kept), "{kept:?}");
     for added in &params[..params.len() - kept.len()] {
         let known = own.iter().any(|(name, _)| added.0 == *name);
-        let other: &[&[u8]] = &[b"console", b"efi", b"sysctl.kernel.panic", b"noisapnp"];
+        let other: &[&[u8]] = &[
+            b"console",
+            b"efi",
+            b"sysctl.kernel.panic",
+            b"noisapnp",
+            b"pci",
+            b"reserve",
+        ];
         assert!(known || other.contains(&&*added.0), "{added:?}");
     }
 
@@ -116,6 +124,9 @@ fn check(given: &[u8], line: &[u8], facts: &Facts) {
     let values = |name| all_of(name).flat_map(|value| value.split(|&byte| byte == b','));
     assert!(!facts.efi || values(b"efi").any(|option| option == b"runtime"));
     assert!(values(b"efi").all(|option| option != b"noruntime"));
+    if facts.pci {
+        check_pci(&params, facts);
+    }
     assert_eq!(all_of(b"panic").count(), 1);
     let sysctls = params.iter().filter(|param| is_panic_sysctl(&param.0));
     assert!(sysctls.count() <= usize::from(facts.efi));
@@ -143,12 +154,40 @@ fn check(given: &[u8], line: &[u8], facts: &Facts) {
     assert!(boot_port.is_none() || boot_port == port);
 }
 
+/// What `pci_setup()` (drivers/pci/pci.c) and `pcibios_setup()` (arch/x86/pci/common.c) make of all
+/// `pci=`, and `reserve_setup()` (kernel/resource.c) of the first `reserve=`.
+fn check_pci(params: &[Param], facts: &Facts) {
+    const BIOS: u32 = 1 << 0;
+    const CONF1: u32 = 1 << 1;
+    const MMCONF: u32 = 1 << 3;
+    const NOEARLY: u32 = 1 << 4;
+    let mut probe = 0xf;
+    for (name, value) in params {
+        if !same_name(name, b"pci") {
+            continue;
+        }
+        for option in value.as_deref().unwrap_or(b"").split(|&byte| byte == b',') {
+            match option {
+                b"noearly" => probe |= NOEARLY,
+                b"nobios" => probe &= !BIOS,
+                b"earlydump" | b"noaer" | b"noari" | b"noats" | b"nobar" | b"norom" => {}
+                other => panic!("{}", String::from_utf8_lossy(other)),
+            }
+        }
+    }
+    // early_pci_allowed()
+    assert_ne!(probe & (CONF1 | NOEARLY), CONF1);
+    assert_ne!(probe & MMCONF, 0);
+    assert!(probe & BIOS == 0 || facts.mode == Mode::Long);
+    let mut reserved = params.iter().filter(|param| param.0 == b"reserve");
+    assert_eq!(reserved.next().unwrap().1.as_deref(), Some(&b"0xcf8,8"[..]));
+}
+
 /// Parameters of which there is one value that is right.
 fn own(facts: &Facts) -> Vec<(&'static [u8], String)> {
     let mut own: Vec<(&[u8], _)> = vec![
         (b"tsc_early_khz", TSC_KHZ.to_string()),
         (b"tsc", "reliable".to_string()),
-        (b"pci", "off".to_string()),
         (b"kvm.enable_virt_at_load", "0".to_string()),
         (b"panic", "0".to_string()),
         (
@@ -156,6 +195,9 @@ fn own(facts: &Facts) -> Vec<(&'static [u8], String)> {
             u8::from(facts.console.is_some()).to_string(),
         ),
     ];
+    if !facts.pci {
+        own.push((b"pci", "off".to_string()));
+    }
     match facts.mode {
         Mode::Long => own.push((b"no_ipi_broadcast", "1".to_string())),
         Mode::Protected => {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! ACPI tables and page tables of whatever CPUs and ranges.
+//! ACPI tables and page tables of whatever CPUs, host bridges and ranges.
 //!
 //! The input is what [`Numbers`] lists, and APIC IDs of 32 bits each.
 
@@ -9,12 +9,13 @@
 use libfuzzer_sys::fuzz_target;
 use mint_fuzz::input::Input;
 use mint_unit::firmware::acpi::{decoy, write, Machine, XAPIC_ID_MAX};
+use mint_unit::host_bridge::{ecam_of, HostBridge, MAX_BRIDGES};
 use mint_unit::identity_map::{build, TABLE};
 use mint_unit::memmap::Range;
 use std::collections::BTreeSet;
 
-/// More than the tables of as many CPUs need as an input has room for.
-const ROOM: usize = 32 << 10;
+/// More than the tables of as many CPUs and host bridges need as an input has room for.
+const ROOM: usize = 64 << 10;
 const PAGE: u64 = 4096;
 const LARGE_PAGE: u64 = 2 << 20;
 /// A physical address has no more (Intel SDM volume 3, section 5.1.4).
@@ -31,6 +32,7 @@ struct Numbers {
     tables_at: u64,
     tables: usize,
     ranges: Vec<Range>,
+    bridges: Vec<HostBridge>,
 }
 
 fuzz_target!(|bytes: &[u8]| {
@@ -46,6 +48,9 @@ fuzz_target!(|bytes: &[u8]| {
         ranges: (0..input.u8() % 8)
             .filter_map(|_| Range::new(input.u64(), input.u64()))
             .collect(),
+        bridges: (0..usize::from(input.u8()) % (MAX_BRIDGES + 2))
+            .map(|_| host_bridge(&mut input))
+            .collect(),
     };
     let mut cpus = Vec::new();
     while !input.is_empty() {
@@ -54,6 +59,25 @@ fuzz_target!(|bytes: &[u8]| {
     check_acpi(&numbers, &cpus);
     check_identity_map(&numbers);
 });
+
+fn host_bridge(input: &mut Input<'_>) -> HostBridge {
+    HostBridge {
+        segment: input.u16(),
+        first_bus: input.u8(),
+        last_bus: input.u8(),
+        ecam: input.u64(),
+        io: Range::new(input.u64(), input.u64()),
+        memory: Range::new(input.u64(), input.u64()),
+        prefetchable: Range::new(input.u64(), input.u64()),
+    }
+}
+
+/// The ECAM of all buses of `bridge`, if it has any.
+fn ecam(bridge: &HostBridge) -> Option<Range> {
+    let buses = (u64::from(bridge.last_bus) + 1).checked_sub(bridge.first_bus.into())?;
+    let before = u64::from(bridge.first_bus) << 20;
+    Range::new(bridge.ecam.checked_add(before)?, buses << 20)
+}
 
 fn check_acpi(numbers: &Numbers, cpus: &[u32]) {
     let decoy = decoy(|id| cpus.contains(&id));
@@ -64,9 +88,17 @@ fn check_acpi(numbers: &Numbers, cpus: &[u32]) {
         ioapic: numbers.ioapic,
         sleep_register: numbers.sleep_register,
         console: numbers.console,
+        bridges: &numbers.bridges,
     };
     let mut memory = vec![0xa5; ROOM];
-    let rsdp = write(&mut memory, numbers.at, &machine).unwrap();
+    let mut bridges = numbers.bridges.iter();
+    let rsdp = write(&mut memory, numbers.at, &machine);
+    let can_be = bridges.len() <= MAX_BRIDGES
+        && bridges.all(|bridge| bridge.segment != 0 && ecam(bridge).is_some());
+    assert_eq!(rsdp.is_some(), can_be);
+    let Some(rsdp) = rsdp else {
+        return;
+    };
     let tables = Tables {
         memory: &memory,
         at: numbers.at,
@@ -105,11 +137,21 @@ impl<'a> Tables<'a> {
     }
 
     /// Checks all tables, by way of the addresses in them; returns where the last one ends.
-    fn check<I>(&self, rsdp: u64, machine: &Machine<I>, cpus: &[u32]) -> usize {
+    fn check<I>(&self, rsdp: u64, machine: &Machine<'_, I>, cpus: &[u32]) -> usize {
         let rsdp = self.bytes(rsdp, 36);
         assert_eq!((sum(&rsdp[..20]), sum(rsdp)), (0, 0));
         let (xsdt, xsdt_end) = self.table(b"XSDT", address(rsdp, 24));
-        assert_eq!(xsdt.len(), 36 + 2 * 8);
+        let in_mcfg = |bridge: &&HostBridge| bridge.ecam < 0xffff_ffff;
+        let in_mcfg: Vec<_> = machine.bridges.iter().filter(in_mcfg).collect();
+        let mut mcfg_end = 0;
+        if in_mcfg.is_empty() {
+            assert_eq!(xsdt.len(), 36 + 2 * 8);
+        } else {
+            assert_eq!(xsdt.len(), 36 + 3 * 8);
+            let (mcfg, end) = self.table(b"MCFG", address(xsdt, 52));
+            check_mcfg(mcfg, &in_mcfg);
+            mcfg_end = end;
+        }
         let (fadt, fadt_end) = self.table(b"FACP", address(xsdt, 36));
         let (madt, madt_end) = self.table(b"APIC", address(xsdt, 44));
         let (dsdt, dsdt_end) = self.table(b"DSDT", address(fadt, 140));
@@ -121,15 +163,80 @@ impl<'a> Tables<'a> {
             assert!(dsdt.windows(io.len()).any(|window| window == io));
         }
         check_madt(madt, machine, cpus);
-        [xsdt_end, fadt_end, madt_end, dsdt_end]
+        check_bridges(dsdt, machine.bridges);
+        [xsdt_end, fadt_end, madt_end, dsdt_end, mcfg_end]
             .into_iter()
             .max()
             .unwrap()
     }
 }
 
+/// The MCFG lists `bridges`, and nothing else.
+fn check_mcfg(mcfg: &[u8], bridges: &[&HostBridge]) {
+    let mut entries = Input(&mcfg[36..]);
+    assert_eq!(entries.u64(), 0);
+    for bridge in bridges {
+        assert_eq!(entries.u64(), bridge.ecam);
+        assert_eq!(entries.u16(), bridge.segment);
+        assert_eq!(entries.u8(), bridge.first_bus);
+        assert_eq!(entries.u8(), bridge.last_bus);
+        assert_eq!(entries.u32(), 0);
+    }
+    assert!(entries.is_empty());
+    // As Mint would find it there.
+    for bridge in bridges {
+        let mut same = bridges.iter().filter(|other| {
+            other.segment == bridge.segment
+                && (other.first_bus..=other.last_bus).contains(&bridge.first_bus)
+                && other.ecam != 0
+        });
+        assert_eq!(
+            ecam_of(mcfg, bridge.segment, bridge.first_bus),
+            same.next().map(|bridge| bridge.ecam)
+        );
+    }
+}
+
+/// The DSDT has the ECAM of all bridges, then each one's name, buses and windows, in their order.
+fn check_bridges(dsdt: &[u8], bridges: &[HostBridge]) {
+    let mut rest = dsdt;
+    let mut expect = |bytes: &[u8]| {
+        let mut windows = rest.windows(bytes.len());
+        let at = windows.position(|window| window == bytes).unwrap();
+        rest = &rest[at + bytes.len()..];
+    };
+    for bridge in bridges {
+        expect(&qword_space([0, 0x0d, 1], &ecam(bridge).unwrap()));
+    }
+    for (index, bridge) in bridges.iter().enumerate() {
+        expect(format!("PC{index:02X}").as_bytes());
+        let (first, last) = (bridge.first_bus, bridge.last_bus);
+        let count = (u16::from(last - first) + 1).to_le_bytes();
+        let bus = [0x88, 13, 0, 2, 0x0c, 0, 0, 0, first, 0, last, 0, 0, 0];
+        expect(&[&bus[..], &count].concat());
+        for (kind, window) in [
+            ([1, 0x0c, 3], bridge.io),
+            ([0, 0x0c, 1], bridge.memory),
+            ([0, 0x0c, 7], bridge.prefetchable),
+        ] {
+            if let Some(window) = window {
+                expect(&qword_space(kind, &window));
+            }
+        }
+    }
+}
+
+/// ACPI specification, 6.4.3.5.1, "QWord Address Space Descriptor".
+fn qword_space(kind: [u8; 3], range: &Range) -> Vec<u8> {
+    let mut bytes = [&[0x8a, 43, 0][..], &kind].concat();
+    for field in [0, range.start(), range.end() - 1, 0, range.len()] {
+        bytes.extend(field.to_le_bytes());
+    }
+    bytes
+}
+
 /// The MADT lists the decoy, each CPU once in its order, and one I/O APIC.
-fn check_madt<I>(madt: &[u8], machine: &Machine<I>, cpus: &[u32]) {
+fn check_madt<I>(madt: &[u8], machine: &Machine<'_, I>, cpus: &[u32]) {
     let mut entries = Input(&madt[44..]);
     let mut listed = Vec::new();
     loop {

@@ -91,7 +91,7 @@ fn check_layout(layout: &Layout, range: Range, image: &KernelImage, initrd_len: 
         assert!(last <= image.initrd_addr_max);
     }
 
-    let map = e820::map(layout);
+    let map: Vec<_> = e820::map(layout, &[]).collect();
     assert!(map
         .windows(2)
         .all(|pair| pair[0].range.end() <= pair[1].range.start()));
@@ -105,7 +105,7 @@ fn check_layout(layout: &Layout, range: Range, image: &KernelImage, initrd_len: 
         .map(|width| efi::write(&mut tables, &mut memory_map, layout, rsdp, width));
     assert_eq!(narrow.is_some(), layout.firmware.end() <= 4 * G);
     let mut page = [0xa5; boot_params::LEN];
-    boot_params::write(&mut page, &image.setup_header, layout, rsdp, info);
+    boot_params::write(&mut page, &image.setup_header, layout, &[], rsdp, info);
     check_boot_params(&page, layout, rsdp);
 
     // It is entered with page tables, or refused.

@@ -13,6 +13,8 @@ pub mod bzimage;
 pub mod elf_image;
 #[path = "../../../../firmware/mod.rs"]
 pub mod firmware;
+#[path = "../../../../host_bridge.rs"]
+pub mod host_bridge;
 #[path = "../../../../identity_map.rs"]
 pub mod identity_map;
 #[path = "../../../../kernel_image.rs"]
@@ -25,6 +27,8 @@ pub mod layout;
 pub mod mailbox;
 #[path = "../../../../memmap.rs"]
 pub mod memmap;
+#[path = "../../../../pci_unit.rs"]
+pub mod pci_unit;
 #[path = "../../../../postmortem/mod.rs"]
 pub mod postmortem;
 #[path = "../../../../state.rs"]

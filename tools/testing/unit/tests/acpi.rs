@@ -5,7 +5,14 @@
 #[path = "common/iasl.rs"]
 mod iasl;
 
+#[path = "common/image.rs"]
+mod image;
+
+use mint_unit::bzimage::parse;
 use mint_unit::firmware::acpi::{decoy, write, Machine};
+use mint_unit::host_bridge::{HostBridge, MAX_BRIDGES};
+use mint_unit::layout::{plan, Low};
+use mint_unit::memmap::Range;
 use std::iter::once;
 
 const AT: u64 = 0x1_4000_3000;
@@ -20,6 +27,15 @@ struct Tables {
 
 impl Tables {
     fn new(cpus: &[u32], decoy: u32, console: Option<u16>) -> Self {
+        Self::with_bridges(cpus, decoy, console, &[])
+    }
+
+    fn with_bridges(
+        cpus: &[u32],
+        decoy: u32,
+        console: Option<u16>,
+        bridges: &[HostBridge],
+    ) -> Self {
         // Old bytes that must not shine through.
         let mut memory = vec![0xa5; 0x1_0000];
         let machine = Machine {
@@ -28,6 +44,7 @@ impl Tables {
             ioapic: IOAPIC,
             sleep_register: SLEEP_REGISTER,
             console,
+            bridges,
         };
         let rsdp = write(&mut memory, AT, &machine).unwrap();
         Tables { memory, rsdp }
@@ -49,26 +66,33 @@ impl Tables {
         table
     }
 
-    /// XSDT, FADT, MADT and DSDT, by way of the addresses in them.
-    fn all(&self) -> [(&str, &[u8]); 4] {
+    /// XSDT, FADT, MADT, DSDT and, if there is one, MCFG, by way of the addresses in them.
+    fn all(&self) -> Vec<(&str, &[u8])> {
         let xsdt = self.table("XSDT", address(self.rsdp(), 24));
         let fadt = self.table("FACP", address(xsdt, 36));
         let madt = self.table("APIC", address(xsdt, 44));
         let dsdt = self.table("DSDT", address(fadt, 140));
-        [
+        let mut all = vec![
             ("xsdt", xsdt),
             ("fadt", fadt),
             ("madt", madt),
             ("dsdt", dsdt),
-        ]
+        ];
+        if xsdt.len() > 52 {
+            all.push(("mcfg", self.table("MCFG", address(xsdt, 52))));
+        }
+        all
     }
 
     fn named(&self, name: &str) -> &[u8] {
-        self.all()
-            .into_iter()
+        self.find(name).unwrap()
+    }
+
+    fn find(&self, name: &str) -> Option<&[u8]> {
+        let all = self.all();
+        all.into_iter()
             .find(|table| table.0 == name)
-            .unwrap()
-            .1
+            .map(|table| table.1)
     }
 }
 
@@ -105,6 +129,41 @@ fn many_cpus() -> Vec<u32> {
     ids.filter(|&id| id != 255).collect()
 }
 
+/// What a disk behind a root port needs.
+fn nvme() -> HostBridge {
+    HostBridge {
+        segment: 1,
+        first_bus: 1,
+        last_bus: 1,
+        ecam: 0xb000_0000,
+        io: None,
+        memory: Range::new(0xfe80_0000, 0x20_0000),
+        prefetchable: None,
+    }
+}
+
+/// As many as there may be: with all windows and none, with one bus and all, low and high.
+fn many_bridges() -> Vec<HostBridge> {
+    let window = |is_there: bool, start: u64, len| Range::new(start, len).filter(|_| is_there);
+    (0..MAX_BRIDGES as u64)
+        .map(|i| HostBridge {
+            segment: [1, 2, 0x1234, 0xffff][i as usize % 4] ^ ((i as u16 & 0x3c) << 4),
+            first_bus: if i % 5 == 0 { 0 } else { 4 * i as u8 },
+            last_bus: if i % 5 == 0 { 255 } else { 4 * i as u8 + 3 },
+            // The last address that Linux takes for one below 4 GiB, and the first above it.
+            ecam: [
+                0xe000_0000 - (i << 20),
+                0xffff_fffe,
+                0xffff_ffff,
+                (0x1_0000 + i) << 28,
+            ][i as usize % 4],
+            io: window(i & 1 != 0, 0x1000 + i * 0x200, 0x1000),
+            memory: window(i & 2 != 0, 0xc000_0000 + (i << 20), 0x10_0000),
+            prefetchable: window(i & 4 != 0, (i + 1) << 34, 1 << 34),
+        })
+        .collect()
+}
+
 #[test]
 fn rsdp_is_what_iasl_makes() {
     let tables = Tables::new(&[0], 254, None);
@@ -122,12 +181,13 @@ fn rsdp_is_what_iasl_makes() {
 
 #[test]
 fn checksums_and_places() {
-    for (cpus, console) in [
-        (vec![0], None),
-        (vec![4, 2], Some(0x2f8)),
-        (many_cpus(), Some(0)),
+    for (cpus, console, bridges) in [
+        (vec![0], None, vec![]),
+        (vec![4, 2], Some(0x2f8), vec![]),
+        (vec![4, 2], None, vec![nvme()]),
+        (many_cpus(), Some(0), many_bridges()),
     ] {
-        let tables = Tables::new(&cpus, 254, console);
+        let tables = Tables::with_bridges(&cpus, 254, console, &bridges);
         let mut taken = vec![tables.rsdp().as_ptr_range()];
         for (name, table) in tables.all() {
             assert_eq!(sum(table), 0, "{name}");
@@ -139,7 +199,12 @@ fn checksums_and_places() {
         }
         let xsdt = tables.named("xsdt");
         let entries = iasl::disassemble("xsdt", xsdt);
-        assert_eq!(fields(&entries).len(), 2, "FADT and MADT, and nothing else");
+        let others = usize::from(!bridges.is_empty());
+        assert_eq!(
+            fields(&entries).len(),
+            2 + others,
+            "FADT, MADT, MCFG, and nothing else"
+        );
     }
 }
 
@@ -253,31 +318,150 @@ fn madt() {
     assert!(many_cpus().len() > 500);
 }
 
+/// The DSDT of a machine with this console and these bridges, in ASL.
+fn dsdt_source(console: Option<u16>, bridges: &[HostBridge]) -> String {
+    let uart = console.map_or(String::new(), |port| {
+        format!(
+            r#"Scope (\_SB) {{
+                Device (UAR0) {{
+                    Name (_HID, EisaId ("PNP0501"))
+                    Name (_UID, Zero)
+                    Name (_CRS, ResourceTemplate () {{ IO (Decode16, {port}, {port}, 1, 8) }})
+                }}
+            }}"#
+        )
+    });
+    let pci = if bridges.is_empty() {
+        String::new()
+    } else {
+        pci_source(bridges)
+    };
+    format!(
+        r#"DefinitionBlock ("", "DSDT", 2, "MINT  ", "MINTOS  ", 1) {{
+            Name (\_S5, Package () {{ 5, 5, Zero, Zero }})
+            {uart}
+            {pci}
+        }}"#
+    )
+}
+
+/// `number`, as iasl writes it.
+fn asl_integer(number: u64) -> String {
+    match number {
+        0 => "Zero".to_string(),
+        1 => "One".to_string(),
+        _ => format!("0x{number:X}"),
+    }
+}
+
+fn pci_source(bridges: &[HostBridge]) -> String {
+    let fields = |start: u64, len: u64| format!("0, {start}, {}, 0, {len}", start + len - 1);
+    let fixed = "PosDecode, MinFixed, MaxFixed";
+    let ecam = bridges.iter().map(|bridge| {
+        let buses = u64::from(bridge.last_bus) - u64::from(bridge.first_bus) + 1;
+        let start = bridge.ecam + u64::from(bridge.first_bus) * 0x10_0000;
+        let fields = fields(start, buses * 0x10_0000);
+        format!("QWordMemory (ResourceConsumer, {fixed}, NonCacheable, ReadWrite, {fields})\n")
+    });
+    let routing = (0..32).flat_map(|device: u64| {
+        (0..4).map(move |pin| {
+            let (address, pin) = (asl_integer((device << 16) | 0xffff), asl_integer(pin));
+            format!("Package () {{ {address}, {pin}, Zero, Zero }}")
+        })
+    });
+    let devices = bridges.iter().enumerate().map(|(index, bridge)| {
+        let (first, last) = (u64::from(bridge.first_bus), u64::from(bridge.last_bus));
+        let windows = [
+            (
+                "QWordIO",
+                "MinFixed, MaxFixed, PosDecode, EntireRange",
+                bridge.io,
+            ),
+            (
+                "QWordMemory",
+                "PosDecode, MinFixed, MaxFixed, NonCacheable, ReadWrite",
+                bridge.memory,
+            ),
+            (
+                "QWordMemory",
+                "PosDecode, MinFixed, MaxFixed, Prefetchable, ReadWrite",
+                bridge.prefetchable,
+            ),
+        ];
+        let windows = windows.iter().filter_map(|(kind, flags, window)| {
+            let fields = fields(window.as_ref()?.start(), window.as_ref()?.len());
+            Some(format!("{kind} (ResourceProducer, {flags}, {fields})\n"))
+        });
+        let windows = windows.collect::<String>();
+        let cba = if bridge.ecam < 0xffff_ffff {
+            String::new()
+        } else {
+            format!("Name (_CBA, {})", asl_integer(bridge.ecam))
+        };
+        let (uid, segment) = (
+            asl_integer(index as u64),
+            asl_integer(bridge.segment.into()),
+        );
+        let (bbn, buses) = (asl_integer(first), fields(first, last - first + 1));
+        format!(
+            r#"Device (PC{index:02X}) {{
+                Name (_HID, EisaId ("PNP0A08"))
+                Name (_CID, EisaId ("PNP0A03"))
+                Name (_UID, {uid})
+                Name (_SEG, {segment})
+                Name (_BBN, {bbn})
+                {cba}
+                Name (_CRS, ResourceTemplate () {{
+                    WordBusNumber (ResourceProducer, MinFixed, MaxFixed, PosDecode, {buses})
+                    {windows}
+                }})
+                Method (_OSC, 4, Serialized) {{
+                    CreateDWordField (Arg3, Zero, STAT)
+                    If (Arg0 == ToUUID ("33DB4D5B-1FF7-401C-9657-7441C03DD766")) {{
+                        CreateDWordField (Arg3, 8, CTRL)
+                        Local0 = CTRL & 0x10
+                        If (Local0 != CTRL) {{ STAT |= 0x10 }}
+                        CTRL = Local0
+                    }} Else {{
+                        STAT |= 4
+                    }}
+                    Return (Arg3)
+                }}
+                Method (_PRT, 0, Serialized) {{ Return (INTX) }}
+            }}"#
+        )
+    });
+    format!(
+        r#"Scope (\_SB) {{
+            Device (MBRD) {{
+                Name (_HID, EisaId ("PNP0C02"))
+                Name (_CRS, ResourceTemplate () {{ {} }})
+            }}
+            Name (INTX, Package () {{ {} }})
+            {}
+        }}"#,
+        ecam.collect::<String>(),
+        routing.collect::<Vec<_>>().join(", "),
+        devices.collect::<Vec<_>>().join("\n"),
+    )
+}
+
 #[test]
 fn dsdt() {
-    for (test, console) in [
-        ("dsdt-none", None),
-        ("dsdt-com2", Some(0x2f8)),
-        ("dsdt-e000", Some(0xe000)),
+    let all = many_bridges();
+    let one = [nvme()];
+    for (test, console, bridges) in [
+        ("dsdt-none", None, &[][..]),
+        ("dsdt-com2", Some(0x2f8), &[]),
+        ("dsdt-e000", Some(0xe000), &[]),
+        ("dsdt-nvme", None, &one),
+        ("dsdt-none-of-windows", None, &all[..1]),
+        ("dsdt-all-windows", Some(0x2f8), &all[7..8]),
+        ("dsdt-17", None, &all[..17]),
+        ("dsdt-all", Some(0x2f8), &all),
     ] {
-        let tables = Tables::new(&[0], 254, console);
-        let device = console.map_or(String::new(), |port| {
-            format!(
-                r#"Scope (\_SB) {{
-                    Device (UAR0) {{
-                        Name (_HID, EisaId ("PNP0501"))
-                        Name (_UID, Zero)
-                        Name (_CRS, ResourceTemplate () {{ IO (Decode16, {port}, {port}, 1, 8) }})
-                    }}
-                }}"#
-            )
-        });
-        let source = format!(
-            r#"DefinitionBlock ("", "DSDT", 2, "MINT  ", "MINTOS  ", 1) {{
-                Name (\_S5, Package () {{ 5, 5, Zero, Zero }})
-                {device}
-            }}"#
-        );
+        let tables = Tables::with_bridges(&[0], 254, console, bridges);
+        let source = dsdt_source(console, bridges);
         iasl::assert_same(&iasl::compile(test, &source), tables.named("dsdt"));
 
         // And the other way round.
@@ -296,20 +480,271 @@ fn dsdt() {
         if let Some(port) = console {
             assert_eq!(lines(&format!("0x{port:04X},             // Range M")), 2);
         }
-        assert_eq!(lines("IRQ") + lines("Interrupt"), 0, "polled");
+        assert_eq!(lines("IRQ") + lines("Interrupt ("), 0, "polled");
+
+        let there = usize::from(!bridges.is_empty());
+        assert_eq!(lines("\"PNP0C02\""), there);
+        assert_eq!(
+            lines("QWordMemory (ResourceConsumer, PosDecode"),
+            bridges.len()
+        );
+        let count =
+            |has: fn(&HostBridge) -> bool| bridges.iter().filter(|bridge| has(bridge)).count();
+        for (wanted, expected) in [
+            ("\"PNP0A08\"", bridges.len()),
+            ("\"PNP0A03\"", bridges.len()),
+            ("\"33db4d5b-1ff7-401c-9657-7441c03dd766\"", bridges.len()),
+            ("WordBusNumber (", bridges.len()),
+            ("QWordIO (", count(|bridge| bridge.io.is_some())),
+            (
+                "MaxFixed, Prefetchable, ReadWrite",
+                count(|bridge| bridge.prefetchable.is_some()),
+            ),
+            ("_CBA", count(|bridge| bridge.ecam >= 0xffff_ffff)),
+        ] {
+            assert_eq!(lines(wanted), expected, "{wanted}");
+        }
+    }
+}
+
+#[test]
+fn mcfg() {
+    let all = many_bridges();
+    let (high, one) = (&all[3..4], [nvme()]);
+    for (test, bridges) in [
+        ("mcfg-1", &one[..]),
+        ("mcfg-17", &all[..17]),
+        ("mcfg-all", &all),
+    ] {
+        let tables = Tables::with_bridges(&[0], 254, None, bridges);
+        let source = iasl::disassemble(test, tables.named("mcfg"));
+        assert!(source.contains("Revision : 01\n"));
+        iasl::assert_same(&iasl::compile(test, &source), tables.named("mcfg"));
+        let expected = bridges
+            .iter()
+            .filter(|bridge| bridge.ecam < 0xffff_ffff)
+            .flat_map(|bridge| {
+                [
+                    ("Base Address", format!("{:016X}", bridge.ecam)),
+                    ("Segment Group Number", format!("{:04X}", bridge.segment)),
+                    ("Start Bus Number", format!("{:02X}", bridge.first_bus)),
+                    ("End Bus Number", format!("{:02X}", bridge.last_bus)),
+                    ("Reserved", "00000000".to_string()),
+                ]
+            });
+        let expected: Vec<_> = once(("Reserved", "0000000000000000".to_string()))
+            .chain(expected)
+            .collect();
+        let got: Vec<_> = fields(&source)
+            .into_iter()
+            .map(|(name, value)| (name, value.to_string()))
+            .collect();
+        assert_eq!(got, expected, "{test}");
+    }
+    for bridges in [&[][..], high] {
+        let tables = Tables::with_bridges(&[0], 254, None, bridges);
+        assert_eq!(tables.find("mcfg"), None);
+    }
+}
+
+const OSC_UUID: [u8; 16] = [
+    0x5b, 0x4d, 0xdb, 0x33, 0xf7, 0x1f, 0x1c, 0x40, 0x96, 0x57, 0x74, 0x41, 0xc0, 0x3d, 0xd7, 0x66,
+];
+
+/// Status, support and control that `_OSC` of the last of `bridges` returns for each of `asked`.
+fn osc(bridges: &[HostBridge], uuid: &[u8; 16], asked: &[[u32; 3]]) -> Vec<[u32; 3]> {
+    let tables = Tables::with_bridges(&[0], 254, None, bridges);
+    let hex = |bytes: &[u8]| {
+        let digits: Vec<_> = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
+        digits.join(" ")
+    };
+    let calls = asked.iter().map(|words| {
+        let words = words.map(u32::to_le_bytes).concat();
+        let name = format!("\\_SB.PC{:02X}._OSC", bridges.len() - 1);
+        format!("evaluate {name} ({}) 1 3 ({})", hex(uuid), hex(&words))
+    });
+    iasl::interpret("osc", tables.named("dsdt"), &calls.collect::<Vec<_>>())
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("[Buffer] Length 0C =     0000: "))
+        .map(|line| {
+            let bytes = line.split_ascii_whitespace().take(12);
+            let bytes: Vec<_> = bytes
+                .map(|byte| u8::from_str_radix(byte, 16).unwrap())
+                .collect();
+            [0, 4, 8].map(|at| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()))
+        })
+        .collect()
+}
+
+/// drivers/acpi/pci_root.c, `acpi_pci_osc_control_set()`: what is asked for is queried until it is
+/// what is granted, and then requested.
+#[test]
+fn what_a_successor_may_control() {
+    const QUERY: u32 = 1;
+    const UNRECOGNIZED_UUID: u32 = 1 << 2;
+    const MASKED: u32 = 1 << 4;
+    const CAPABILITY: u32 = 1 << 4;
+    for bridges in [&[nvme()][..], &many_bridges()] {
+        let dialogue = [
+            // As stock kernels ask, see calculate_support() and calculate_control().
+            ([QUERY, 0x11f, 0xbf], [QUERY | MASKED, 0x11f, CAPABILITY]),
+            ([QUERY, 0x11f, CAPABILITY], [QUERY, 0x11f, CAPABILITY]),
+            ([0, 0x11f, CAPABILITY], [0, 0x11f, CAPABILITY]),
+            // With "pcie_ports=compat", or without MSI.
+            ([QUERY, 0x108, 0], [QUERY, 0x108, 0]),
+            ([0, 0, u32::MAX], [MASKED, 0, CAPABILITY]),
+        ];
+        let (asked, answers): (Vec<_>, Vec<_>) = dialogue.into_iter().unzip();
+        assert_eq!(osc(bridges, &OSC_UUID, &asked), answers);
+    }
+    // Of another interface nothing is said but that it is not known.
+    let mut other = OSC_UUID;
+    other[15] ^= 1;
+    assert_eq!(
+        osc(&[nvme()], &other, &[[QUERY, 0x11f, 0xbf]]),
+        [[QUERY | UNRECOGNIZED_UUID, 0x11f, 0xbf]]
+    );
+}
+
+/// The resources and the interrupt routing of devices, as a kernel gets them from ACPICA.
+#[test]
+fn resources() {
+    let bridges = many_bridges();
+    let tables = Tables::with_bridges(&[0], 254, None, &bridges);
+    let interpret = |command| iasl::interpret("resources", tables.named("dsdt"), &[command]);
+    for index in [0, 7, 63] {
+        let HostBridge {
+            first_bus,
+            last_bus,
+            ..
+        } = bridges[index];
+        let text = interpret(format!("resources \\_SB.PC{index:02X}"));
+        let values = |name: &str| {
+            let line = |line: &str| {
+                let (found, value) = line.split_once(" : ")?;
+                (found.trim() == name).then(|| value.trim().to_string())
+            };
+            text.lines().filter_map(line).collect::<Vec<_>>()
+        };
+        let numbers = |name| {
+            let number = |text: &String| u64::from_str_radix(text, 16).unwrap();
+            values(name).iter().map(number).collect::<Vec<_>>()
+        };
+        let bridge = &bridges[index];
+        let windows = [bridge.io, bridge.memory, bridge.prefetchable];
+        let buses = Range::from_to(first_bus.into(), u64::from(last_bus) + 1).unwrap();
+        let told: Vec<_> = once(buses).chain(windows.into_iter().flatten()).collect();
+        let told = |what: fn(&Range) -> u64| told.iter().map(what).collect::<Vec<_>>();
+        assert_eq!(numbers("Address Minimum"), told(Range::start));
+        assert_eq!(numbers("Address Maximum"), told(|range| range.end() - 1));
+        assert_eq!(numbers("Address Length"), told(Range::len));
+        let passed_on = values("Consumer/Producer");
+        assert!(passed_on.iter().all(|value| value == "ResourceProducer"));
+
+        let devices = (0..32).flat_map(|device| [(device << 16) | 0xffff; 4]);
+        assert_eq!(numbers("Address"), devices.collect::<Vec<_>>());
+        assert_eq!(numbers("Pin"), [0, 1, 2, 3].repeat(32));
+        assert_eq!(numbers("Source Index"), [0; 128]);
+        assert!(values("Source")
+            .iter()
+            .all(|source| source == "[NULL NAMESTRING]"));
+    }
+    // drivers/acpi/pci_root.c, acpi_pci_root_add()
+    for (index, name, value) in [
+        (1, "_SEG", 2),
+        (1, "_BBN", 4),
+        (7, "_CBA", 0x1_0007_u64 << 28),
+    ] {
+        let answer = interpret(format!("evaluate \\_SB.PC{index:02X}.{name}"));
+        assert!(
+            answer.contains(&format!("[Integer] = {value:016X}")),
+            "{answer}"
+        );
+    }
+    let text = interpret("resources \\_SB.MBRD".to_string());
+    let consumed = text.matches("ResourceConsumer").count();
+    assert_eq!(
+        (consumed, text.matches("ResourceProducer").count()),
+        (MAX_BRIDGES, 0)
+    );
+}
+
+/// Whatever a successor has, there is room for its tables.
+#[test]
+fn the_layout_has_room_for_all() {
+    // As many as Linux has room for (CONFIG_NR_CPUS), with numbers that take the most.
+    let cpus: Vec<_> = (1000..1000 + 8192).collect();
+    let windows = Range::new(0x1234_5678_9000, 0x1_2345_6789);
+    let bridges = [HostBridge {
+        segment: 0xffff,
+        first_bus: 255,
+        last_bus: 255,
+        ecam: 0x1234_5678_9abc,
+        io: windows,
+        memory: windows,
+        prefetchable: windows,
+    }; MAX_BRIDGES];
+    let range = |start, len| Range::new(start, len).unwrap();
+    let low = Low::new(range(0x3_0000, 0x1000), range(0x5_0000, 0x8000)).unwrap();
+    let image = parse(&image::minimal()).unwrap();
+    let layout = plan(range(1 << 30, 64 << 20), low, &image, 0).unwrap();
+    let mut out = vec![0xa5; layout.acpi.len() as usize];
+    let machine = Machine {
+        cpus: cpus.iter().copied(),
+        decoy: 254,
+        ioapic: IOAPIC,
+        sleep_register: SLEEP_REGISTER,
+        console: Some(0xffff),
+        bridges: &bridges,
+    };
+    assert!(write(&mut out, layout.acpi.start(), &machine).is_some());
+    let used = out.iter().rposition(|&byte| byte != 0).unwrap();
+    assert!(used < out.len() / 4, "{used:#x} bytes");
+}
+
+#[test]
+fn bridges_that_can_not_be() {
+    let is_written = |bridges: &[HostBridge]| {
+        let machine = Machine {
+            cpus: once(0),
+            decoy: 254,
+            ioapic: IOAPIC,
+            sleep_register: SLEEP_REGISTER,
+            console: None,
+            bridges,
+        };
+        write(&mut vec![0; 0x1_0000], AT, &machine).is_some()
+    };
+    let good = nvme();
+    assert!(is_written(&[good; MAX_BRIDGES]));
+    assert!(!is_written(&[good; MAX_BRIDGES + 1]));
+    for bad in [
+        HostBridge { segment: 0, ..good },
+        HostBridge {
+            last_bus: 0,
+            ..good
+        },
+        HostBridge {
+            ecam: u64::MAX - 0x1f_ffff,
+            ..good
+        },
+    ] {
+        assert!(!is_written(&[good, bad]), "{bad:x?}");
     }
 }
 
 #[test]
 fn too_little_room() {
+    let bridges = [nvme(), many_bridges()[7]];
     let machine = Machine {
         cpus: [0, 1, 300].into_iter(),
         decoy: 254,
         ioapic: IOAPIC,
         sleep_register: SLEEP_REGISTER,
         console: Some(0x2f8),
+        bridges: &bridges,
     };
-    let tables = Tables::new(&[0, 1, 300], 254, Some(0x2f8));
+    let tables = Tables::with_bridges(&[0, 1, 300], 254, Some(0x2f8), &bridges);
     // The XSDT comes last.
     let needed = (address(tables.rsdp(), 24) - AT) as usize + tables.named("xsdt").len();
     for len in 0..needed {

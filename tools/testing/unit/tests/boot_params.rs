@@ -9,10 +9,12 @@ use linux_loader::loader::bootparam::{boot_e820_entry, boot_params, efi_info, se
 use mint_unit::bzimage::parse;
 use mint_unit::firmware::boot_params::{write, LEN};
 use mint_unit::firmware::efi;
+use mint_unit::host_bridge::{HostBridge, MAX_BRIDGES};
 use mint_unit::kernel_image::KernelImage;
 use mint_unit::layout::{plan, Layout, Low};
 use mint_unit::memmap::Range;
 use r_efi::system::{MemoryDescriptor, MEMORY_DESCRIPTOR_VERSION};
+use std::mem::{offset_of, size_of_val};
 use vm_memory::ByteValued;
 
 const RSDP: u64 = 0x12_3456_7890;
@@ -30,12 +32,31 @@ fn kernel() -> (Vec<u8>, KernelImage) {
     (file, image)
 }
 
-fn expected(file: &[u8], layout: &Layout, efi: Option<efi::Info>) -> boot_params {
+/// Host bridges of one bus each.
+fn bridges() -> Vec<HostBridge> {
+    let bridge = |bus| HostBridge {
+        segment: 1 + u16::from(bus),
+        first_bus: bus,
+        last_bus: bus,
+        ecam: 0x12_b000_0000,
+        io: None,
+        memory: None,
+        prefetchable: None,
+    };
+    (0..MAX_BRIDGES as u8).map(bridge).collect()
+}
+
+fn expected(
+    file: &[u8],
+    layout: &Layout,
+    bridges: &[HostBridge],
+    efi: Option<efi::Info>,
+) -> boot_params {
     let header = &file[0x1f1..0x1f1 + size_of::<setup_header>()];
     let mut params = boot_params {
         hdr: *setup_header::from_slice(header).unwrap(),
         acpi_rsdp_addr: RSDP,
-        e820_entries: 3,
+        e820_entries: 3 + bridges.len() as u8,
         ..Default::default()
     };
     let (low, high) = (|value: u64| value as u32, |value: u64| (value >> 32) as u32);
@@ -69,7 +90,12 @@ fn expected(file: &[u8], layout: &Layout, efi: Option<efi::Info>) -> boot_params
         // efi_secureboot_mode_disabled, there as well; else it stays "unset".
         params.secure_boot = 2;
     }
-    let map = [(layout.low.ram(), 1), (layout.firmware, 3), (layout.ram, 1)];
+    let memory = [(layout.low.ram(), 1), (layout.firmware, 3), (layout.ram, 1)];
+    let ecam = bridges.iter().map(|bridge| {
+        let start = bridge.ecam + (u64::from(bridge.first_bus) << 20);
+        (Range::new(start, 1 << 20).unwrap(), 2)
+    });
+    let map = memory.into_iter().chain(ecam);
     for (entry, (range, type_)) in params.e820_table.iter_mut().zip(map) {
         let (addr, size) = (range.start(), range.len());
         *entry = boot_e820_entry { addr, size, type_ };
@@ -92,13 +118,15 @@ fn every_byte() {
         system_table: layout.efi.tables.start() + 0x123,
         memory_map: Range::new(layout.efi.memory_map.start() + 8, 0x345).unwrap(),
     };
-    for (start, len, initrd_len) in [
-        (G, G, 0),
-        (G, G, 1),
-        (3 * G, G, 54_321),
-        (5 * G, G, 54_321),
-        (0x2345 * G, 16 * G, 9 * G + 1),
+    let all_bridges = bridges();
+    for (start, len, initrd_len, bridges) in [
+        (G, G, 0, 0),
+        (G, G, 1, 1),
+        (3 * G, G, 54_321, 2),
+        (5 * G, G, 54_321, 0),
+        (0x2345 * G, 16 * G, 9 * G + 1, MAX_BRIDGES),
     ] {
+        let bridges = &all_bridges[..bridges];
         let range = Range::new(start, len).unwrap();
         let mut layout = plan(range, low, &image, initrd_len).unwrap();
         if initrd_len == 0 {
@@ -111,8 +139,8 @@ fn every_byte() {
         ] {
             // A page that was used before.
             let mut page = [0xa5; LEN];
-            write(&mut page, &image.setup_header, &layout, RSDP, efi);
-            let mut expected = expected(&file, &layout, efi);
+            write(&mut page, &image.setup_header, &layout, bridges, RSDP, efi);
+            let mut expected = expected(&file, &layout, bridges, efi);
             if layout.initrd.is_none() {
                 // What the file has there is the boot loader's to write, and it has nothing to.
                 expected.hdr.ramdisk_image = 0;
@@ -125,4 +153,27 @@ fn every_byte() {
             );
         }
     }
+}
+
+/// More host bridges than there is room for: what is behind the map stays as it was.
+#[test]
+fn the_map_ends_where_its_room_ends() {
+    let (_, image) = kernel();
+    let range = |start, len| Range::new(start, len).unwrap();
+    let low = Low::new(range(0x2_0000, 0x1000), range(0x2_2000, 0x8000)).unwrap();
+    let layout = plan(range(1 << 30, 1 << 30), low, &image, 0).unwrap();
+    let mut page = [0xa5; LEN];
+    let bridges = bridges().repeat(4);
+    write(
+        &mut page,
+        &image.setup_header,
+        &layout,
+        &bridges,
+        RSDP,
+        None,
+    );
+    let params = boot_params::from_slice(&page).unwrap();
+    assert_eq!(params.e820_entries, 128);
+    let end = offset_of!(boot_params, e820_table) + size_of_val(&params.e820_table);
+    assert!(page[end..].iter().all(|&byte| byte == 0));
 }

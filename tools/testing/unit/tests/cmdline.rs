@@ -31,6 +31,7 @@ fn line(given: &str, console: Option<u16>) -> Result<String, Error<'_>> {
     let facts = Facts {
         tsc_khz: 2_100_000,
         console,
+        pci: false,
         efi: false,
         mode: Mode::Long,
     };
@@ -46,6 +47,7 @@ fn with_efi(given: &str) -> Result<(String, bool), Error<'_>> {
     let facts = Facts {
         tsc_khz: 2_100_000,
         console: None,
+        pci: false,
         efi: true,
         mode: Mode::Long,
     };
@@ -60,6 +62,7 @@ fn what_a_32_bit_kernel_gets() {
     let facts = Facts {
         tsc_khz: 2_100_000,
         console: None,
+        pci: false,
         efi: true,
         mode: Mode::Protected,
     };
@@ -271,6 +274,72 @@ fn conflicts() {
     }
 }
 
+/// A kernel with PCI host bridges.
+#[test]
+fn pci() {
+    const LONG: &str = "pci=noearly reserve=0xcf8,8";
+    const PROTECTED: &str = "pci=noearly,nobios reserve=0xcf8,8";
+    for (mode, own) in [(Mode::Long, LONG), (Mode::Protected, PROTECTED)] {
+        let facts = Facts {
+            tsc_khz: 2_100_000,
+            console: None,
+            pci: true,
+            efi: false,
+            mode,
+        };
+        for given in [
+            "",
+            "quiet",
+            "pci=norom",
+            "pci=earlydump,noaer pci=nobar",
+            "pci=\"noats,noari\"",
+            "pci=noearly",
+            "pci=nobios,noearly",
+            // Behind ours, which has the ports then.
+            "reserve=0xcf8,8",
+            "reserve=0x2f8,8,0xcf0,32",
+            "-- pci=conf1",
+            "foo=\"pci=conf1\"",
+        ] {
+            let (line, _) = written(given, &facts).unwrap();
+            let (before, behind) = line.split_once(" pci=").unwrap();
+            assert!(before.ends_with(" tsc=reliable"), "{line}");
+            let expected = format!(
+                "{} kvm.enable_virt_at_load=0 panic=0 8250.nr_uarts=0 {given}",
+                own.strip_prefix("pci=").unwrap()
+            );
+            assert_eq!(behind, expected.trim_end());
+        }
+        for (given, conflict) in [
+            ("pci=off", "pci=off"),
+            ("pci", "pci"),
+            ("pci=", "pci="),
+            ("pci=noearly,", "pci=noearly,"),
+            ("pci=conf1", "pci=conf1"),
+            ("pci=conf2", "pci=conf2"),
+            ("pci=bios", "pci=bios"),
+            ("quiet pci=noearly,bios", "pci=noearly,bios"),
+            ("pci=norom pci=nomsi pci=norom", "pci=nomsi"),
+            ("pci=nommconf", "pci=nommconf"),
+            ("pci=nodomains", "pci=nodomains"),
+            ("pci=noacpi", "pci=noacpi"),
+            ("pci=nocrs", "pci=nocrs"),
+            ("pci=assign-busses", "pci=assign-busses"),
+            ("pci=lastbus=255", "pci=lastbus=255"),
+            ("pci=big_root_window", "pci=big_root_window"),
+            ("pci=check_enable_amd_mmconf", "pci=check_enable_amd_mmconf"),
+            ("\"pci=norom nocrs\"", "\"pci=norom nocrs\""),
+        ] {
+            let result = written(given, &facts);
+            let Err(Error::Conflict { given: told, why }) = result else {
+                panic!("{given:?}: {result:?}");
+            };
+            assert_eq!(told, conflict);
+            assert!(!why.is_empty());
+        }
+    }
+}
+
 /// What a kernel that knows EFI is told of resets and panics, and what becomes of what the person
 /// wants to happen then.
 #[test]
@@ -383,6 +452,7 @@ fn the_length_is_limited_by_the_kernel_and_by_the_room() {
     let facts = Facts {
         tsc_khz: 1,
         console: COM2,
+        pci: false,
         efi: true,
         mode: Mode::Long,
     };

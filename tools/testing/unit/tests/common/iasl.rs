@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! ACPICA's compiler and disassembler: the code by which Linux, too, reads ACPI tables.
+//! ACPICA's compiler, disassembler and interpreter: the code by which Linux, too, reads ACPI tables.
 
 use std::{
     fs,
@@ -50,6 +50,28 @@ pub fn compile(test: &str, source: &str) -> Vec<u8> {
     fs::write(directory.join("source.asl"), source).unwrap();
     iasl(&directory, &["-oa", "-p", "table", "source.asl"]);
     fs::read(directory.join("table.aml")).unwrap()
+}
+
+/// What ACPICA's interpreter prints when it is given `commands` with the DSDT `table`.
+pub fn interpret(test: &str, table: &[u8], commands: &[String]) -> String {
+    let directory = directory(test);
+    fs::write(directory.join("dsdt.dat"), table).unwrap();
+    let script = directory.join("commands");
+    fs::write(&script, commands.join("\n") + "\nquit\n").unwrap();
+    let output = Command::new("acpiexec")
+        .arg("dsdt.dat")
+        .stdin(fs::File::open(script).unwrap())
+        .current_dir(directory)
+        .output()
+        .expect("acpiexec must be there: run by scripts/in-root");
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let complaints = ["Error", "Warning", "Exception"];
+    assert!(
+        output.status.success() && !complaints.iter().any(|word| text.contains(word)),
+        "acpiexec {commands:?}:\n{text}"
+    );
+    text
 }
 
 /// Compares two tables but for the checksum and who made them (ACPI specification, 5.2.6).
