@@ -60,6 +60,10 @@ class Scenario:
     watch: dict = None
     # Whether there is an initrd for 32-bit kernels.
     i386: bool = False
+    # What is below a root port each, from bus 1 on: a device of QEMU, and what it has to have.
+    devices: tuple = ()
+    # Modules of their kernels that the first OS and successors load.
+    modules: tuple = ()
     # What is seen of the machine once the script is over: yields (passed, name of the test).
     after: callable = None
 
@@ -107,6 +111,24 @@ TOGETHER = {
 }
 
 
+# A disk of 64 MiB, or what a network card is connected to: options of QEMU, with the number of the bus.
+DISK = ("-drive", "if=none,id=back{bus},format=raw,file={folder}/disk{bus}")
+NET = ("-netdev", "hubport,id=back{bus},hubid=0")
+# One of each: (options of the device, those of its other side); then those that stay the first OS's,
+# and what can't be given.
+DEVICES = (
+    ("nvme,serial=mint,drive=back{bus}", DISK),
+    ("virtio-blk-pci,drive=back{bus}", DISK),
+    ("virtio-net-pci,netdev=back{bus}", NET),
+    ("virtio-blk-pci,drive=back{bus}", DISK),
+    ("virtio-net-pci,netdev=back{bus},mac=52:54:00:00:00:05", NET),
+    ("virtio-rng-pci,multifunction=on,addr=0.0", ("-device", "virtio-rng-pci,addr=0.1,bus=port{bus}")),
+    ("virtio-rng-pci,vectors=0", ()),
+)
+MODULES = ("nvme", "virtio_blk", "virtio_net")
+DISK_SIZE = 64 << 20
+
+
 # What Debian's i386 kernels say of QEMU's CPU, whatever starts them: as an AMD CPU of family 6 it is
 # one that was not made for SMP (amd_k7_smp_check(), arch/x86/kernel/cpu/amd.c).
 NOT_FOR_SMP = (r"\[os[12]\].*WARNING: .*amd\.c:\d+ init_amd", r"\[os[12]\].*Modules linked in:\r?$")
@@ -147,6 +169,7 @@ def scenarios(successor, others):
         Scenario("x2apic", kernels=(others["6.1-686-pae"],), i386=True,
                  extra=("-device", "intel-iommu,intremap=on,eim=on"),
                  append=f"{NO_BROADCAST} {POOL} intel_iommu=on"),
+        Scenario("devices", devices=DEVICES, modules=MODULES, limit=1500),
         Scenario("lockdown"),
         Scenario("fuzz"),
         Scenario("refusals", name="refusals/broadcast", append=POOL,
@@ -198,6 +221,18 @@ def successor_is_stopped_by_reboot(machine):
     yield True, "the first OS's log tells that os1 is stopped"
     machine.wait_end(60 * SLOW)
     yield machine.process.returncode == 0, "the machine is reset"
+
+
+def plug_in(devices, folder):
+    """QEMU's options for devices below root ports."""
+    for bus, (device, other) in enumerate(devices, 1):
+        fill = {"bus": bus, "folder": folder}
+        if other is DISK:
+            with (folder / f"disk{bus}").open("wb") as disk:
+                disk.truncate(DISK_SIZE)
+        yield from ("-device", f"pcie-root-port,id=port{bus},chassis={bus},slot={bus}")
+        yield from (option.format(**fill) for option in other)
+        yield from ("-device", f"{device.format(**fill)},bus=port{bus}")
 
 
 def compile_c(output, source, *options):
@@ -324,7 +359,7 @@ def run(scenario, first, successor, tools, provoke):
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         watcher = Watcher(folder) if scenario.watch else None
-        extra = scenario.extra + (watcher.arguments if watcher else ())
+        extra = scenario.extra + (watcher.arguments if watcher else ()) + (*plug_in(scenario.devices, folder),)
         files = [f"{script}=/tests/{script.name}" for script in TESTS.glob("*.sh")]
         files += [f"{kernel}=/kernels/{kernel.parent.name}" for kernel in scenario.kernels]
         files += tools
@@ -342,7 +377,7 @@ def run(scenario, first, successor, tools, provoke):
             files.append(f"{outer}=/boot/initrd.kexec")
         initramfs = make_initramfs(
             folder, successor, f"SLOW={SLOW}\n{scenario.environment}\n. /tests/{scenario.script}.sh\n",
-            files, successor_files)
+            files, successor_files, scenario.modules, first, scenario.modules)
         with Machine(first, initramfs, f"mint.run=test {scenario.append} {FIRST_APPEND}", names=PORTS,
                      cpus=scenario.cpus, memory=scenario.memory, extra=extra) as machine:
             planned, ran = None, 0
