@@ -62,8 +62,9 @@ class Scenario:
     i386: bool = False
     # What is below a root port each, from bus 1 on: a device of QEMU, and what it has to have.
     devices: tuple = ()
-    # Modules of their kernels that the first OS and successors load.
+    # Modules of their kernels that the first OS and successors load, and successors of other kernels.
     modules: tuple = ()
+    other_modules: tuple = ()
     # What is seen of the machine once the script is over: yields (passed, name of the test).
     after: callable = None
 
@@ -126,6 +127,14 @@ DEVICES = (
     ("virtio-rng-pci,vectors=0", ()),
 )
 MODULES = ("nvme", "virtio_blk", "virtio_net")
+# What Debian's cloud kernels have no drivers for; the last is the first OS's.
+CARDS = (
+    ("nvme,serial=mint,drive=back{bus}", DISK),
+    ("e1000e,netdev=back{bus}", NET),
+    ("qemu-xhci,id=usb", (*DISK, "-device", "usb-storage,bus=usb.0,drive=back{bus}")),
+    ("virtio-net-pci,netdev=back{bus},mac=52:54:00:00:00:05", NET),
+)
+CARD_MODULES = ("nvme", "e1000e", "xhci_pci", "usb-storage", "sd_mod")
 DISK_SIZE = 64 << 20
 
 
@@ -170,6 +179,15 @@ def scenarios(successor, others):
                  extra=("-device", "intel-iommu,intremap=on,eim=on"),
                  append=f"{NO_BROADCAST} {POOL} intel_iommu=on"),
         Scenario("devices", devices=DEVICES, modules=MODULES, limit=1500),
+        Scenario("cards", devices=CARDS, modules=("virtio_net",), other_modules=CARD_MODULES, i386=True,
+                 kernels=(others["7.3"], others["6.1-686-pae"]), limit=1500, expected=NOT_FOR_SMP,
+                 append=f"{NO_BROADCAST} {POOL} {LOW_POOL}"),
+        Scenario("iommu", devices=DEVICES[:1], modules=MODULES, environment="REMAPS=",
+                 extra=("-device", "intel-iommu,intremap=off"),
+                 append=f"{NO_BROADCAST} {POOL} intel_iommu=on"),
+        Scenario("iommu", name="iommu/intremap", devices=DEVICES[:1], modules=MODULES, environment="REMAPS=yes",
+                 extra=("-device", "intel-iommu,intremap=on"),
+                 append=f"{NO_BROADCAST} {POOL} intel_iommu=on"),
         Scenario("lockdown"),
         Scenario("fuzz"),
         Scenario("refusals", name="refusals/broadcast", append=POOL,
@@ -227,12 +245,13 @@ def plug_in(devices, folder):
     """QEMU's options for devices below root ports."""
     for bus, (device, other) in enumerate(devices, 1):
         fill = {"bus": bus, "folder": folder}
-        if other is DISK:
+        if other[:2] == DISK[:2]:
             with (folder / f"disk{bus}").open("wb") as disk:
                 disk.truncate(DISK_SIZE)
         yield from ("-device", f"pcie-root-port,id=port{bus},chassis={bus},slot={bus}")
-        yield from (option.format(**fill) for option in other)
+        yield from (option.format(**fill) for option in other[:2])
         yield from ("-device", f"{device.format(**fill)},bus=port{bus}")
+        yield from (option.format(**fill) for option in other[2:])
 
 
 def compile_c(output, source, *options):
@@ -367,8 +386,15 @@ def run(scenario, first, successor, tools, provoke):
             files += with_libraries(program)
         successor_files = [provoke, f"{GUEST}/crash=/do.d/crash"]
         if scenario.i386:
-            initrd = make_successor_initramfs(folder / "i386.cpio", busybox=BUSYBOX_I386)
+            initrd = make_successor_initramfs(
+                folder / "i386.cpio", busybox=BUSYBOX_I386, modules=scenario.other_modules,
+                kernels=[kernel for kernel in scenario.kernels if is_i386(kernel)])
             files.append(f"{initrd}=/boot/initrd.i386")
+        if scenario.other_modules:
+            initrd = make_successor_initramfs(
+                folder / "others.cpio", modules=scenario.other_modules,
+                kernels=[kernel for kernel in scenario.kernels if not is_i386(kernel)])
+            files.append(f"{initrd}=/boot/initrd.others")
         if scenario.kexec:
             inner = make_successor_initramfs(folder / "inner.cpio")
             outer = make_successor_initramfs(folder / "outer.cpio", [

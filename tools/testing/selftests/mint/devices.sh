@@ -55,7 +55,7 @@ run() {
 # quiet_log: the successor's log has nothing of what a kernel says that is not content with its tables.
 quiet_log() {
 	cat $os/dmesg >/tmp/dmesg
-	! grep -E "can't derive|no GSI|_OSC.*(fail|error)|Fatal|BIOS bug|FW bug|Firmware Bug|ACPI (BIOS )?(Error|Warning)|not reserved|can't claim|no compatible bridge" /tmp/dmesg
+	! grep -E "can't derive|no GSI|_OSC.*(fail|error)|BIOS bug|FW bug|Firmware Bug|ACPI (BIOS )?(Error|Warning)|not reserved|can't claim|no compatible bridge" /tmp/dmesg
 }
 
 release_uart 0x2f8
