@@ -128,7 +128,7 @@ check "the first OS's data are whole" check_io read $OWN_DISK 6
 check "the successor's too" run os1 'check_io read /dev/nvme0n1 5' '64 MiB of 5 came whole'
 check 'no interrupt is shared with its serial port' run os1 'grep ttyS /proc/interrupts || echo no-ttyS' no-ttyS
 check 'its log is quiet' quiet_log
-check 'reboot' goes os1 reboot 30 running
+check 'reboot' goes os1 reboot 30 restarting running
 check 'it comes up again' expect os1 90 'mint-successor-up'
 check 'its disk is there' run os1 'check_io read /dev/nvme0n1 5' '64 MiB of 5 came whole'
 check 'poweroff' goes os1 poweroff 30 halted
