@@ -37,7 +37,8 @@ pub const REAL_MODE_LEN: u64 = 32 << 10;
 pub const IOAPIC: u64 = 0x800;
 /// Length of the firmware area in bytes.
 const FIRMWARE_LEN: u64 = 1 << 20;
-const FOUR_GIB: u64 = 1 << 32;
+/// What 32 bits reach.
+pub const FOUR_GIB: u64 = 1 << 32;
 /// The end of what a 32-bit kernel can lie in: what it maps for good, by the usual split of its
 /// address space (`extract_kernel()` in `arch/x86/boot/compressed/misc.c`, "Destination address
 /// too large"). Its other RAM may lie above.

@@ -15,16 +15,12 @@ use crate::{
     mem_reserve::Allocation,
     mint_kexec::{self, ImageRef, Images, Kernel},
     os_instance::{Config, Machine},
+    pci_devices::Devices,
     preconditions::{self, COMMAND_LINE_SIZE},
     start::Told,
     timing::{Exclusive, Phase, Span, Timing},
 };
 use kernel::{prelude::*, str::CString, sync::Arc};
-
-/// The PCI host bridges that an OS is given.
-fn bridges() -> &'static [HostBridge] {
-    &[]
-}
 
 /// The paths of an OS's files.
 pub(crate) struct Paths {
@@ -251,17 +247,49 @@ impl Loaded {
     }
 
     /// What its kernel is told.
-    pub(crate) fn told(&self) -> Told<'_> {
+    pub(crate) fn told<'a>(&'a self, bridges: &'a [HostBridge]) -> Told<'a> {
         let image = &self.files.kernel.image;
         Told {
             setup_header: &image.setup_header,
             command_line: &self.command_line,
             console: self.console.as_ref().map(IoPorts::base),
-            bridges: bridges(),
             mode: image.mode,
             entry: image.entry,
             efi: image.efi,
+            bridges,
         }
+    }
+
+    /// Takes the devices of `config` for `os`.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if the kernel can't reach one of them; the log says which. Those of
+    /// [`Devices::take`].
+    pub(crate) fn take_devices(&self, config: &Config, os: &CString) -> Result<Devices> {
+        let memory = [self.layout.range(), self.layout.low.ram()];
+        let devices = Devices::take(&config.devices, &memory, os)?;
+        let mode = self.files.kernel.image.mode;
+        if let Some(bridge) = devices
+            .bridges()
+            .iter()
+            .find(|bridge| !bridge.is_reached_in(mode))
+        {
+            pr_err!(
+                "{}: a 32-bit kernel does not reach the configuration of bus {:02x}, which is above 4 GiB\n",
+                &**os,
+                bridge.first_bus
+            );
+            return Err(EINVAL);
+        }
+        if mode == Mode::Protected && devices.bars_end() > layout::FOUR_GIB {
+            pr_err!(
+                "{}: a 32-bit kernel does not reach devices whose memory is above 4 GiB\n",
+                &**os
+            );
+            return Err(EINVAL);
+        }
+        Ok(devices)
     }
 }
 
@@ -271,7 +299,7 @@ fn command_line(config: &Config, kernel: &KernelImage, os: &CString) -> Result<(
     let facts = cmdline::Facts {
         tsc_khz: preconditions::tsc_khz(),
         console: config.console,
-        pci: !bridges().is_empty(),
+        pci: !config.devices.is_empty(),
         efi: kernel.efi,
         mode: kernel.mode,
     };

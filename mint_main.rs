@@ -22,6 +22,7 @@ pub mod kernel_params;
 pub mod layout;
 pub mod mailbox;
 pub mod memmap;
+pub mod pci_unit;
 pub mod postmortem;
 pub mod state;
 
@@ -29,10 +30,13 @@ pub mod state;
 mod assembled;
 mod cpu_group;
 mod cpu_offline;
+mod device_use;
 mod file;
 mod first_os_events;
+mod history;
 mod inspect;
 mod io_port;
+mod iommu;
 mod kobject;
 mod load;
 mod local_apic;
@@ -42,6 +46,8 @@ mod mint_kexec;
 mod module_ref;
 mod os_instance;
 mod os_memory;
+mod pci_devices;
+mod pci_function;
 mod phys_memory;
 mod preconditions;
 mod start;
@@ -53,10 +59,11 @@ mod watch;
 mod work_queue;
 
 use crate::{
-    cpu_offline::Hotplug, first_os_events::FirstOsEvents, kobject::Node, local_apic::LocalApic,
-    mem_reserve::Pool, memmap::Range, mint_kexec::Images, os_instance::Machine,
-    stepping_stone::SteppingStone, sysfs::Root,
+    cpu_offline::Hotplug, first_os_events::FirstOsEvents, history::History, kobject::Node,
+    local_apic::LocalApic, mem_reserve::Pool, memmap::Range, mint_kexec::Images,
+    os_instance::Machine, pci_devices::Keeper, stepping_stone::SteppingStone, sysfs::Root,
 };
+use kernel::{driver::Registration, pci};
 
 module! {
     type: Mint,
@@ -88,6 +95,7 @@ module! {
 struct Mint {
     root: Pin<KBox<Node<Root>>>,
     _events: Pin<KBox<FirstOsEvents>>,
+    _driver: Pin<KBox<Registration<pci::Adapter<Keeper>>>>,
     _hotplug: Hotplug,
 }
 
@@ -106,6 +114,7 @@ impl kernel::Module for Mint {
                 stepping_stone,
                 apic: Arc::pin_init(LocalApic::new(), GFP_KERNEL)?,
                 images: Arc::pin_init(Images::new(), GFP_KERNEL)?,
+                history: KBox::pin_init(History::new(), GFP_KERNEL)?,
             },
             GFP_KERNEL,
         )?;
@@ -115,10 +124,12 @@ impl kernel::Module for Mint {
             machine.pool.free_low() >> 10
         );
         let hotplug = Hotplug::register()?;
+        let driver = KBox::pin_init(pci_devices::driver(), GFP_KERNEL)?;
         let events = KBox::pin_init(FirstOsEvents::watch(machine.clone()), GFP_KERNEL)?;
         Ok(Mint {
             root: Node::in_kernel(c"mint", Root::new(machine))?,
             _events: events,
+            _driver: driver,
             _hotplug: hotplug,
         })
     }

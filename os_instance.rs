@@ -5,23 +5,27 @@
 //! Whatever an OS holds is held by a value that gives it back when it is dropped, so that a step
 //! that fails leaves the state before it.
 //!
-//! Lock order: an image's contents, then an OS's `inner`, if the image is a file of Mint; `inner`,
-//! then the CPU hotplug lock (by a work item too, for which `inner` waits), then the CPU owners; or `inner`, then one of: the list of images, the
-//! announcer's kobject, the gate of the local APIC. But for the CPU hotplug lock, no lock is shared
-//! by the loads and starts of different OSes for more than moments.
+//! Lock order: an OS's `inner`, then the CPU hotplug lock (by a work item too, for which `inner`
+//! waits), then the CPU owners; or `inner`, then the locks of PCI devices, then the claims to them; or
+//! `inner`, then one of: the list of images, the announcer's kobject, the gate of the local APIC.
+//! But for the CPU hotplug lock, no lock is shared by the loads and starts of different OSes for more
+//! than moments.
 
 use crate::{
     backoff::Backoff,
     cpu_group::{self, Taking},
     cpu_offline::{self, CpuSet, OwnedCpu},
+    history::History,
     kobject::Announcer,
     load::{Files, Loaded, Paths},
     local_apic::LocalApic,
     log::Shown,
     mem_reserve::Pool,
-    memmap::{Range, Request},
+    memmap::{self, Range},
     mint_kexec::Images,
     module_ref::ModuleRef,
+    pci_devices::Devices,
+    pci_unit,
     preconditions,
     start::Cpus,
     state::{Action, Event, State},
@@ -53,6 +57,8 @@ pub(crate) struct Machine {
     pub(crate) apic: Arc<LocalApic>,
     /// The kernels and initrds that they boot.
     pub(crate) images: Arc<Images>,
+    /// How long their last starts took.
+    pub(crate) history: Pin<KBox<History>>,
 }
 
 impl Machine {
@@ -75,7 +81,7 @@ pub(crate) struct Config {
     /// The CPUs it shall have.
     pub(crate) cpus: Option<CpuSet>,
     /// The memory it shall have.
-    pub(crate) memory: Option<Request>,
+    pub(crate) memory: Option<memmap::Request>,
     /// The path of its kernel.
     pub(crate) kernel: Option<CString>,
     /// The path of its initrd.
@@ -84,6 +90,8 @@ pub(crate) struct Config {
     pub(crate) cmdline: CString,
     /// The I/O port of its serial port.
     pub(crate) console: Option<u16>,
+    /// The PCI functions that it shall have.
+    pub(crate) devices: KVec<pci_unit::Request>,
 }
 
 /// How often a running OS is looked at, in milliseconds.
@@ -117,6 +125,8 @@ struct Inner {
 
 /// What an OS holds from `start` on.
 struct Running {
+    // Dropped before the CPUs, which they may send interrupts to.
+    devices: Devices,
     cpus: KVec<OwnedCpu>,
     /// The CPUs are proved to run nothing.
     parked: bool,
@@ -169,6 +179,7 @@ impl Os {
                 initrd: None,
                 cmdline: CString::try_from(c"")?,
                 console: None,
+                devices: KVec::new(),
             },
             recovery: false,
             timing: Timing::default(),
@@ -240,7 +251,7 @@ impl Os {
             }
             Paths::of(&inner.config, &self.name)?
         };
-        // Not under the lock: they may be any files, of Mint itself even, which take it.
+        // Not under the lock, for which others wait: a file system may take its time.
         let mut timing = Timing::default();
         let files = Files::get(&self.machine.images, paths, &self.name, &mut timing)?;
         self.transition(Action::Load, |os, inner| {
@@ -590,7 +601,10 @@ impl Os {
             }
             (None, None) => Err(EINVAL),
         }?;
+        let (span, devices) = Span::of(|| loaded.take_devices(config, &self.name));
+        timing.set(Phase::Devices, span);
         *running = Some(Running {
+            devices: devices?,
             cpus,
             parked: true,
             started: Instant::now(),
@@ -635,8 +649,10 @@ impl Os {
             return Err(EINVAL);
         };
         running.watch.inspector.forget();
-        // SAFETY: The memory is this OS's, and its CPUs are parked.
-        let result = unsafe { loaded.copy(timing) }.and_then(|()| self.boot(inner));
+        // SAFETY: The memory is this OS's, its CPUs are parked, and its devices are quiet.
+        let result = unsafe { loaded.copy(timing) }
+            .and_then(|()| timing.measure(Phase::Devices, || running.devices.reset()))
+            .and_then(|()| self.boot(inner));
         if let Err(error) = result {
             pr_err!(
                 "{}: it can't be restarted (error {})\n",
@@ -667,9 +683,12 @@ impl Os {
         running.restart = None;
         running.started = Instant::now();
         running.parked = false;
+        let (mut cpus, devices) = self.cpus(loaded, running);
         // SAFETY: The memory is this OS's, the images were copied to it, and its CPUs are parked or
         // were just taken from the first OS.
-        unsafe { self.cpus(loaded, running).start(&loaded.told(), timing) }
+        let result = unsafe { cpus.start(&loaded.told(devices.bridges()), timing) };
+        self.machine.history.add(&self.name, timing);
+        result
     }
 
     /// Parks its CPUs, if it has some that are not.
@@ -684,8 +703,9 @@ impl Os {
         if running.parked {
             return Ok(());
         }
+        let (mut cpus, devices) = self.cpus(loaded, running);
         // SAFETY: The memory is this OS's.
-        let result = unsafe { self.cpus(loaded, running).park() };
+        let result = unsafe { cpus.park() }.and_then(|()| devices.quiesce());
         running.parked = result.is_ok();
         if result.is_err() {
             self.enter(inner, State::Stuck);
@@ -693,14 +713,15 @@ impl Os {
         result
     }
 
-    fn cpus<'a>(&'a self, loaded: &'a Loaded, running: &'a mut Running) -> Cpus<'a> {
-        Cpus {
+    fn cpus<'a>(&'a self, loaded: &'a Loaded, running: &'a mut Running) -> (Cpus<'a>, &'a Devices) {
+        let cpus = Cpus {
             os: &self.name,
             apic: &self.machine.apic,
             layout: &loaded.layout,
             stepping_stone: self.machine.stepping_stone.root(),
             cpus: &running.cpus,
             trampoline: &mut running.trampoline,
-        }
+        };
+        (cpus, &running.devices)
     }
 }

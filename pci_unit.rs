@@ -143,8 +143,7 @@ pub struct Unit {
 impl Unit {
     /// Whether the function at `address` is part of it.
     pub fn has(&self, address: &Address) -> bool {
-        self.domain == address.domain
-            && (self.first_bus..=self.last_bus).contains(&address.bus)
+        self.domain == address.domain && (self.first_bus..=self.last_bus).contains(&address.bus)
     }
 
     /// Whether the bridge leads to the very bus that the function at `address` is on.

@@ -9,6 +9,8 @@ use crate::{
     layout::RANGE_ALIGN,
     memmap,
     os_instance::{Config, Machine, Os},
+    pci_devices,
+    pci_unit::Request,
     preconditions, //
 };
 use core::fmt::Write;
@@ -100,7 +102,7 @@ impl Directory for Root {
 
 impl Directory for Arc<Os> {
     const ATTRIBUTES: &'static [Attribute<Self>] = {
-        static ATTRIBUTES: [Attribute<Arc<Os>>; 15] = [
+        static ATTRIBUTES: [Attribute<Arc<Os>>; 16] = [
             Attribute::read_only(c"state", |os, text| text.push(os.state().name().as_bytes())),
             Attribute::read_write(c"cpus", show_cpus, store_cpus),
             Attribute::read_write(c"memory", show_memory, store_memory),
@@ -116,6 +118,7 @@ impl Directory for Arc<Os> {
             ),
             Attribute::read_write(c"cmdline", show_cmdline, store_cmdline),
             Attribute::read_write(c"console", show_console, store_console),
+            Attribute::read_write(c"devices", show_devices, store_devices),
             Attribute::read_only(c"command_line", |os, text| {
                 os.with_command_line(|line| text.push(line.to_bytes()))
             }),
@@ -373,6 +376,36 @@ fn store_console(os: &Node<Arc<Os>>, value: &CStr) -> Result {
     }
     os.configure(|config| {
         config.console = console;
+        Ok(())
+    })
+}
+
+fn show_devices(os: &Node<Arc<Os>>, text: &mut Text<'_>) -> Result {
+    os.with_config(|config, _| {
+        for (index, request) in config.devices.iter().enumerate() {
+            let space = if index > 0 { " " } else { "" };
+            write!(text, "{space}{request}").map_err(|_| E2BIG)?;
+        }
+        Ok(())
+    })
+}
+
+fn store_devices(os: &Node<Arc<Os>>, value: &CStr) -> Result {
+    let text = value.to_str().map_err(|_| EINVAL)?;
+    let mut devices = KVec::new();
+    for word in text.split([' ', '\t']).filter(|word| !word.is_empty()) {
+        let request = Request::parse(word).ok_or_else(|| {
+            pr_err!(
+                "{}: devices takes PCI functions such as 0000:01:00.0, or buses such as 0000:01, with spaces between\n",
+                &**os.name()
+            );
+            EINVAL
+        })?;
+        devices.push(request, GFP_KERNEL)?;
+    }
+    pci_devices::check(&devices, os.name())?;
+    os.configure(|config| {
+        config.devices = devices;
         Ok(())
     })
 }

@@ -9,7 +9,7 @@ use kernel::{
 };
 
 /// A phase of a start. The phases of one OS may overlap, and those of different OSes do.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// Kernel and initrd are read and checked, or found to be in memory.
     Read,
@@ -17,6 +17,8 @@ pub(crate) enum Phase {
     Copy,
     /// The first OS takes its hands off the CPUs.
     Offline,
+    /// The first OS's drivers leave the devices, which are then reset.
+    Devices,
     /// Firmware and page tables are written.
     Tables,
     /// The CPUs are reset by INIT.
@@ -25,7 +27,31 @@ pub(crate) enum Phase {
     Entry,
 }
 
-const NAMES: [&str; 6] = ["read", "copy", "offline", "tables", "reset", "entry"];
+impl Phase {
+    /// All, in the order in which they are shown.
+    const ALL: [Phase; 7] = [
+        Phase::Read,
+        Phase::Copy,
+        Phase::Offline,
+        Phase::Devices,
+        Phase::Tables,
+        Phase::Reset,
+        Phase::Entry,
+    ];
+
+    /// Its name in the files that show it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Phase::Read => "read",
+            Phase::Copy => "copy",
+            Phase::Offline => "offline",
+            Phase::Devices => "devices",
+            Phase::Tables => "tables",
+            Phase::Reset => "reset",
+            Phase::Entry => "entry",
+        }
+    }
+}
 
 /// When a phase began, in nanoseconds, and how long it took.
 #[derive(Clone, Copy)]
@@ -42,12 +68,22 @@ impl Span {
         let took = Delta::from_nanos(Monotonic::ktime_get() - began);
         (Span { began, took }, result)
     }
+
+    /// When it began, in nanoseconds of `CLOCK_MONOTONIC`.
+    pub(crate) fn began(&self) -> i64 {
+        self.began
+    }
+
+    /// How long it took.
+    pub(crate) fn took(&self) -> Delta {
+        self.took
+    }
 }
 
 /// The phases of the last start, as far as it has come.
 #[derive(Default)]
 pub(crate) struct Timing {
-    spans: [Option<Span>; NAMES.len()],
+    spans: [Option<Span>; Phase::ALL.len()],
     /// For how long locks were held that the starts of all OSes share, since it was loaded or
     /// restarted.
     pub(crate) exclusive: Exclusive,
@@ -65,16 +101,20 @@ impl Timing {
     pub(crate) fn set(&mut self, phase: Phase, span: Span) {
         self.spans[phase as usize] = Some(span);
     }
+
+    /// The phases that were come to, and how long they took.
+    pub(crate) fn spans(&self) -> impl Iterator<Item = (Phase, Span)> + '_ {
+        let all = Phase::ALL.into_iter();
+        all.filter_map(|phase| Some((phase, self.spans[phase as usize]?)))
+    }
 }
 
 /// A line for each phase: its name, how long it took, and when it began by `CLOCK_MONOTONIC`, in
 /// nanoseconds; then how long others were kept waiting.
 impl fmt::Display for Timing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (name, span) in NAMES.iter().zip(&self.spans) {
-            if let Some(Span { began, took }) = span {
-                writeln!(f, "{name} {} {}", took.as_nanos(), began)?;
-            }
+        for (phase, Span { began, took }) in self.spans() {
+            writeln!(f, "{} {} {began}", phase.name(), took.as_nanos())?;
         }
         write!(f, "exclusive {}", self.exclusive.0.load(Relaxed))
     }

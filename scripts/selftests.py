@@ -60,6 +60,11 @@ class Scenario:
     watch: dict = None
     # Whether there is an initrd for 32-bit kernels.
     i386: bool = False
+    # What is below a root port each, from bus 1 on: a device of QEMU, and what it has to have.
+    devices: tuple = ()
+    # Modules of their kernels that the first OS and successors load, and successors of other kernels.
+    modules: tuple = ()
+    other_modules: tuple = ()
     # What is seen of the machine once the script is over: yields (passed, name of the test).
     after: callable = None
 
@@ -107,6 +112,32 @@ TOGETHER = {
 }
 
 
+# A disk of 64 MiB, or what a network card is connected to: options of QEMU, with the number of the bus.
+DISK = ("-drive", "if=none,id=back{bus},format=raw,file={folder}/disk{bus}")
+NET = ("-netdev", "hubport,id=back{bus},hubid=0")
+# One of each: (options of the device, those of its other side); then those that stay the first OS's,
+# and what can't be given.
+DEVICES = (
+    ("nvme,serial=mint,drive=back{bus}", DISK),
+    ("virtio-blk-pci,drive=back{bus}", DISK),
+    ("virtio-net-pci,netdev=back{bus}", NET),
+    ("virtio-blk-pci,drive=back{bus}", DISK),
+    ("virtio-net-pci,netdev=back{bus},mac=52:54:00:00:00:05", NET),
+    ("virtio-rng-pci,multifunction=on,addr=0.0", ("-device", "virtio-rng-pci,addr=0.1,bus=port{bus}")),
+    ("virtio-rng-pci,vectors=0", ()),
+)
+MODULES = ("nvme", "virtio_blk", "virtio_net")
+# What Debian's cloud kernels have no drivers for; the last is the first OS's.
+CARDS = (
+    ("nvme,serial=mint,drive=back{bus}", DISK),
+    ("e1000e,netdev=back{bus}", NET),
+    ("qemu-xhci,id=usb", (*DISK, "-device", "usb-storage,bus=usb.0,drive=back{bus}")),
+    ("virtio-net-pci,netdev=back{bus},mac=52:54:00:00:00:05", NET),
+)
+CARD_MODULES = ("nvme", "e1000e", "xhci_pci", "usb-storage", "sd_mod")
+DISK_SIZE = 64 << 20
+
+
 # What Debian's i386 kernels say of QEMU's CPU, whatever starts them: as an AMD CPU of family 6 it is
 # one that was not made for SMP (amd_k7_smp_check(), arch/x86/kernel/cpu/amd.c).
 NOT_FOR_SMP = (r"\[os[12]\].*WARNING: .*amd\.c:\d+ init_amd", r"\[os[12]\].*Modules linked in:\r?$")
@@ -146,6 +177,16 @@ def scenarios(successor, others):
                  environment="END='reboot -f'"),
         Scenario("x2apic", kernels=(others["6.1-686-pae"],), i386=True,
                  extra=("-device", "intel-iommu,intremap=on,eim=on"),
+                 append=f"{NO_BROADCAST} {POOL} intel_iommu=on"),
+        Scenario("devices", devices=DEVICES, modules=MODULES, limit=1500, expected=(panic("os1"),)),
+        Scenario("cards", devices=CARDS, modules=("virtio_net",), other_modules=CARD_MODULES, i386=True,
+                 kernels=(others["7.3"], others["6.1-686-pae"]), limit=1500, expected=NOT_FOR_SMP,
+                 append=f"{NO_BROADCAST} {POOL} {LOW_POOL}"),
+        Scenario("iommu", devices=DEVICES[:1], modules=MODULES, environment="REMAPS=",
+                 extra=("-device", "intel-iommu,intremap=off"),
+                 append=f"{NO_BROADCAST} {POOL} intel_iommu=on"),
+        Scenario("iommu", name="iommu/intremap", devices=DEVICES[:1], modules=MODULES, environment="REMAPS=yes",
+                 extra=("-device", "intel-iommu,intremap=on"),
                  append=f"{NO_BROADCAST} {POOL} intel_iommu=on"),
         Scenario("lockdown"),
         Scenario("fuzz"),
@@ -198,6 +239,19 @@ def successor_is_stopped_by_reboot(machine):
     yield True, "the first OS's log tells that os1 is stopped"
     machine.wait_end(60 * SLOW)
     yield machine.process.returncode == 0, "the machine is reset"
+
+
+def plug_in(devices, folder):
+    """QEMU's options for devices below root ports."""
+    for bus, (device, other) in enumerate(devices, 1):
+        fill = {"bus": bus, "folder": folder}
+        if other[:2] == DISK[:2]:
+            with (folder / f"disk{bus}").open("wb") as disk:
+                disk.truncate(DISK_SIZE)
+        yield from ("-device", f"pcie-root-port,id=port{bus},chassis={bus},slot={bus}")
+        yield from (option.format(**fill) for option in other[:2])
+        yield from ("-device", f"{device.format(**fill)},bus=port{bus}")
+        yield from (option.format(**fill) for option in other[2:])
 
 
 def compile_c(output, source, *options):
@@ -324,7 +378,7 @@ def run(scenario, first, successor, tools, provoke):
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         watcher = Watcher(folder) if scenario.watch else None
-        extra = scenario.extra + (watcher.arguments if watcher else ())
+        extra = scenario.extra + (watcher.arguments if watcher else ()) + (*plug_in(scenario.devices, folder),)
         files = [f"{script}=/tests/{script.name}" for script in TESTS.glob("*.sh")]
         files += [f"{kernel}=/kernels/{kernel.parent.name}" for kernel in scenario.kernels]
         files += tools
@@ -332,8 +386,15 @@ def run(scenario, first, successor, tools, provoke):
             files += with_libraries(program)
         successor_files = [provoke, f"{GUEST}/crash=/do.d/crash"]
         if scenario.i386:
-            initrd = make_successor_initramfs(folder / "i386.cpio", busybox=BUSYBOX_I386)
+            initrd = make_successor_initramfs(
+                folder / "i386.cpio", busybox=BUSYBOX_I386, modules=scenario.other_modules,
+                kernels=[kernel for kernel in scenario.kernels if is_i386(kernel)])
             files.append(f"{initrd}=/boot/initrd.i386")
+        if scenario.other_modules:
+            initrd = make_successor_initramfs(
+                folder / "others.cpio", modules=scenario.other_modules,
+                kernels=[kernel for kernel in scenario.kernels if not is_i386(kernel)])
+            files.append(f"{initrd}=/boot/initrd.others")
         if scenario.kexec:
             inner = make_successor_initramfs(folder / "inner.cpio")
             outer = make_successor_initramfs(folder / "outer.cpio", [
@@ -342,7 +403,7 @@ def run(scenario, first, successor, tools, provoke):
             files.append(f"{outer}=/boot/initrd.kexec")
         initramfs = make_initramfs(
             folder, successor, f"SLOW={SLOW}\n{scenario.environment}\n. /tests/{scenario.script}.sh\n",
-            files, successor_files)
+            files, successor_files, scenario.modules, first, scenario.modules)
         with Machine(first, initramfs, f"mint.run=test {scenario.append} {FIRST_APPEND}", names=PORTS,
                      cpus=scenario.cpus, memory=scenario.memory, extra=extra) as machine:
             planned, ran = None, 0

@@ -11,7 +11,9 @@ fn address(text: &str) -> Address {
 }
 
 fn requests(text: &str) -> Vec<Request> {
-    text.split(' ').map(|word| Request::parse(word).unwrap()).collect()
+    text.split(' ')
+        .map(|word| Request::parse(word).unwrap())
+        .collect()
 }
 
 /// A PC: a device on the root bus, a disk below a root port, a card with two functions below
@@ -49,13 +51,19 @@ fn given(text: &str) -> Result<(Vec<String>, Vec<Unit>), Error> {
     select(&mut functions, &requests(text))?;
     let wanted = functions.iter().filter(|function| function.wanted);
     Ok((
-        wanted.map(|function| function.address.to_string()).collect(),
+        wanted
+            .map(|function| function.address.to_string())
+            .collect(),
         units(&functions).collect(),
     ))
 }
 
 fn unit(domain: u16, first_bus: u8, last_bus: u8) -> Unit {
-    Unit { domain, first_bus, last_bus }
+    Unit {
+        domain,
+        first_bus,
+        last_bus,
+    }
 }
 
 #[test]
@@ -67,13 +75,36 @@ fn addresses() {
     assert_eq!(address("3A:1f.1").to_string(), "0000:3a:1f.1");
     assert_eq!(requests("0000:0A")[0].to_string(), "0000:0a");
     for text in [
-        "", ":", ".", "0000:01", "01:00", "00:20.0", "00:00.8", "0:00:00.0", "00000:00:00.0",
-        "0000:00:00.00", "0000:00:0.0", "+000:00:00.0", "0000:-1:00.0", "0000:00:00.0 ",
-        "0000:0:00:00.0", "10000:00:00.0", "0000:00:00.", "gggg:00:00.0",
+        "",
+        ":",
+        ".",
+        "0000:01",
+        "01:00",
+        "00:20.0",
+        "00:00.8",
+        "0:00:00.0",
+        "00000:00:00.0",
+        "0000:00:00.00",
+        "0000:00:0.0",
+        "+000:00:00.0",
+        "0000:-1:00.0",
+        "0000:00:00.0 ",
+        "0000:0:00:00.0",
+        "10000:00:00.0",
+        "0000:00:00.",
+        "gggg:00:00.0",
     ] {
         assert_eq!(Address::parse(text), None, "{text}");
     }
-    for text in ["01:00", "0000:", "0000:1", "0000:001", "0000", "0000:01:00", "0000:01:"] {
+    for text in [
+        "01:00",
+        "0000:",
+        "0000:1",
+        "0000:001",
+        "0000",
+        "0000:01:00",
+        "0000:01:",
+    ] {
         assert_eq!(Request::parse(text), None, "{text}");
     }
 }
@@ -101,13 +132,27 @@ fn whole_units() {
 fn parts_of_units() {
     for (text, expected) in [
         ("02:00.1", vec!["0000:02:00.0"]),
-        ("03:00.0", vec!["0000:04:00.0", "0000:04:01.0", "0000:05:00.0", "0000:06:00.0"]),
+        (
+            "03:00.0",
+            vec![
+                "0000:04:00.0",
+                "0000:04:01.0",
+                "0000:05:00.0",
+                "0000:06:00.0",
+            ],
+        ),
         // The ports of a switch are on one bus.
         ("04:00.0 0000:06", vec!["0000:04:01.0", "0000:05:00.0"]),
     ] {
         let mut functions = machine();
-        assert_eq!(select(&mut functions, &requests(text)), Err(Error::Incomplete), "{text}");
-        let missing: Vec<_> = missing(&functions).map(|address| address.to_string()).collect();
+        assert_eq!(
+            select(&mut functions, &requests(text)),
+            Err(Error::Incomplete),
+            "{text}"
+        );
+        let missing: Vec<_> = missing(&functions)
+            .map(|address| address.to_string())
+            .collect();
         assert_eq!(missing, expected, "{text}");
     }
 }
@@ -125,8 +170,15 @@ fn what_can_not_be_given() {
         assert_eq!(given(text), Err(Error::Obstacle(at, obstacle)), "{text}");
     }
     for text in ["09:00.0", "01:00.1", "0000:09", "0002:01"] {
-        assert_eq!(given(text), Err(Error::NotThere(requests(text)[0])), "{text}");
+        assert_eq!(
+            given(text),
+            Err(Error::NotThere(requests(text)[0])),
+            "{text}"
+        );
     }
     // The root bus as a whole neither.
-    assert!(matches!(given("0000:00"), Err(Error::Obstacle(_, Obstacle::OnRootBus))));
+    assert!(matches!(
+        given("0000:00"),
+        Err(Error::Obstacle(_, Obstacle::OnRootBus))
+    ));
 }

@@ -1,0 +1,485 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The PCI functions of an OS, taken from the first OS and given back.
+//!
+//! While an OS has a function, a driver of Mint's own is bound to it, which does nothing but keep
+//! others off.
+//!
+//! Lock order: the locks of devices, then [`CLAIMS`], which is taken when the driver is bound.
+
+use crate::{
+    device_use::Unused,
+    host_bridge::{ecam_of, HostBridge, MAX_BRIDGES},
+    iommu::DmaMap,
+    log::Shown,
+    memmap::Range,
+    pci_function::{self, PciFunction, SavedState},
+    pci_unit::{self, Address, Function, Request, Unit},
+};
+use kernel::{
+    bindings,
+    device,
+    device_id::IdArray,
+    driver::Registration,
+    module::this_module,
+    pci,
+    prelude::*,
+    str::CString, //
+};
+
+/// The name of the driver that is bound to functions that an OS has.
+const DRIVER: &CStr = c"mint";
+
+kernel::sync::global_lock! {
+    // SAFETY: Initialised by `driver()`, before any function can be claimed.
+    unsafe(uninit) static CLAIMS: Mutex<KVec<Owner>> = KVec::new();
+}
+
+/// Whose a function is.
+struct Owner {
+    address: Address,
+    os: CString,
+}
+
+/// The driver of functions that an OS has.
+pub(crate) struct Keeper(());
+
+static IDS: IdArray<pci::DeviceId, (), 0> = IdArray::new_without_index([]);
+
+impl pci::Driver for Keeper {
+    type IdInfo = ();
+    type Data<'bound> = Self;
+    // It matches what `driver_override` names it for.
+    const ID_TABLE: pci::IdTable<Self::IdInfo> = &IDS;
+
+    fn probe<'bound>(
+        device: &'bound pci::Device<device::Core<'_>>,
+        _info: Option<&'bound Self::IdInfo>,
+    ) -> impl PinInit<Self::Data<'bound>, Error> + 'bound {
+        let address = pci_function::address(device).ok_or(ENODEV)?;
+        let claims = CLAIMS.lock();
+        let is_claimed = claims.iter().any(|owner| owner.address == address);
+        is_claimed.then_some(Keeper(())).ok_or(ENODEV)
+    }
+}
+
+/// Registers the driver. To be called once.
+pub(crate) fn driver() -> impl PinInit<Registration<pci::Adapter<Keeper>>, Error> {
+    // SAFETY: Called once, as the function's documentation asks.
+    unsafe { CLAIMS.init() };
+    Registration::new(DRIVER, this_module::<crate::Mint>())
+}
+
+/// A function that is an OS's, in [`CLAIMS`] for as long as this lives.
+struct Claim(Address);
+
+impl Claim {
+    fn new(address: Address, os: &CString) -> Result<Self> {
+        let owner = Owner {
+            address,
+            os: CString::try_from(&**os)?,
+        };
+        let mut claims = CLAIMS.lock();
+        check_owner(&claims, address, os)?;
+        claims.push(owner, GFP_KERNEL)?;
+        Ok(Claim(address))
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        CLAIMS.lock().retain(|owner| owner.address != self.0);
+    }
+}
+
+fn check_owner(claims: &[Owner], address: Address, os: &CString) -> Result {
+    match claims.iter().find(|owner| owner.address == address) {
+        None => Ok(()),
+        Some(owner) => {
+            pr_err!(
+                "{}: {} belongs to '{}'\n",
+                &**os,
+                Shown(address),
+                &*owner.os
+            );
+            Err(EBUSY)
+        }
+    }
+}
+
+/// What is asked for, found among the functions of the machine.
+struct Selection {
+    functions: KVec<PciFunction>,
+    described: KVec<Function>,
+}
+
+impl Selection {
+    /// Finds what `os` asks for by `requests`.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV` for what is not there, `EINVAL` for what can't be given away, `EBUSY` for what is
+    /// another OS's or has a driver by somebody's choice; the log says which. `ENOMEM`.
+    fn new(requests: &[Request], os: &CString) -> Result<Self> {
+        let functions = PciFunction::all()?;
+        let mut described = KVec::with_capacity(functions.len(), GFP_KERNEL)?;
+        for function in &functions {
+            described.push(function.describe(), GFP_KERNEL)?;
+        }
+        if let Err(error) = pci_unit::select(&mut described, requests) {
+            pr_err!("{}: devices: {}\n", &**os, Shown(error));
+            for address in pci_unit::missing(&described) {
+                pr_err!("{}: {} has to come along\n", &**os, Shown(address));
+            }
+            return Err(match error {
+                pci_unit::Error::NotThere(_) => ENODEV,
+                _ => EINVAL,
+            });
+        }
+        let selection = Selection {
+            functions,
+            described,
+        };
+        let claims = CLAIMS.lock();
+        for function in selection.wanted() {
+            check_owner(&claims, function.address(), os)?;
+            if function.has_override() {
+                pr_err!(
+                    "{}: the driver of {} is chosen by its driver_override: write an empty line there first\n",
+                    &**os,
+                    Shown(function.address())
+                );
+                return Err(EBUSY);
+            }
+        }
+        drop(claims);
+        Ok(selection)
+    }
+
+    fn wanted(&self) -> impl Iterator<Item = &PciFunction> {
+        let all = self.functions.iter().zip(&self.described);
+        all.filter(|(_, described)| described.wanted)
+            .map(|(function, _)| function)
+    }
+
+    /// The host bridges that an OS sees instead of the bridges above what is wanted.
+    ///
+    /// # Errors
+    ///
+    /// `EOPNOTSUPP` if the machine tells of no ECAM for them, `E2BIG` if they are too many.
+    fn bridges(&self, os: &CString) -> Result<KVec<HostBridge>> {
+        let mcfg = Mcfg::get();
+        let mut bridges = KVec::new();
+        for unit in pci_unit::units(&self.described) {
+            let Unit {
+                domain, first_bus, ..
+            } = unit;
+            let first = self
+                .wanted()
+                .find(|function| unit.is_above(&function.address()))
+                .ok_or(ENODEV)?;
+            // 0 is the one whose configuration Linux reads by ports (raw_pci_read(),
+            // arch/x86/pci/common.c).
+            let ecam = domain
+                .checked_add(1)
+                .zip(ecam_of(mcfg.bytes(), domain, first_bus));
+            let Some((segment, ecam)) = ecam else {
+                pr_err!(
+                    "{}: the machine has no ECAM (ACPI table MCFG) for bus {:04x}:{:02x}\n",
+                    &**os,
+                    domain,
+                    first_bus
+                );
+                return Err(EOPNOTSUPP);
+            };
+            bridges.push(first.bridge_above(segment, ecam), GFP_KERNEL)?;
+        }
+        if bridges.len() > MAX_BRIDGES {
+            pr_err!(
+                "{}: devices below {} bridges are too many: {} at most\n",
+                &**os,
+                bridges.len(),
+                MAX_BRIDGES
+            );
+            return Err(E2BIG);
+        }
+        Ok(bridges)
+    }
+}
+
+/// Checks whether `os` could have what it asks for by `requests`, as things are.
+///
+/// # Errors
+///
+/// Those of [`Devices::take`], but for what is in use.
+pub(crate) fn check(requests: &[Request], os: &CString) -> Result {
+    Selection::new(requests, os)?.bridges(os).map(|_| ())
+}
+
+/// A function that an OS has.
+struct Held {
+    function: PciFunction,
+    phase: Phase,
+    // Last, so that nobody else claims it before it has its driver back.
+    _claim: Claim,
+}
+
+/// How far a function has come on its way to an OS.
+enum Phase {
+    /// Its driver is its own.
+    Claimed,
+    /// Its driver is Mint's.
+    Kept,
+    /// Its addresses are decoded, and its configuration was this.
+    Ready(SavedState),
+}
+
+impl Held {
+    /// Gives it Mint's driver.
+    fn keep(&mut self, os: &CString) -> Result {
+        self.function.set_override(DRIVER)?;
+        self.phase = Phase::Kept;
+        if self.function.rebind() {
+            return Ok(());
+        }
+        pr_err!(
+            "{}: {} can't be taken from its driver\n",
+            &**os,
+            Shown(self.function.address())
+        );
+        Err(EBUSY)
+    }
+
+    fn make_ready(&mut self, os: &CString) -> Result {
+        let mut enable = || {
+            self.function.enable()?;
+            self.function.quiesce()?;
+            self.phase = Phase::Ready(self.function.save()?);
+            Ok(())
+        };
+        enable().inspect_err(|error: &Error| {
+            pr_err!(
+                "{}: {} can't be made ready (error {})\n",
+                &**os,
+                Shown(self.function.address()),
+                error.to_errno()
+            );
+        })
+    }
+
+    fn restore(&self) -> Result {
+        match &self.phase {
+            Phase::Ready(state) => self.function.restore(state),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Phase::Ready(_) = self.phase {
+            self.function.disable();
+        }
+        if let Phase::Claimed = self.phase {
+            return;
+        }
+        let _ = self.function.set_override(c"");
+        // Whether there is a driver for it is not ours to say.
+        self.function.rebind();
+    }
+}
+
+/// The functions that an OS has. They are reset and go back to the first OS's drivers when this is
+/// dropped, which is to be when the OS's CPUs are parked.
+pub(crate) struct Devices {
+    os: CString,
+    bridges: KVec<HostBridge>,
+    units: KVec<Unit>,
+    // Before the functions get their drivers back.
+    maps: KVec<DmaMap>,
+    held: KVec<Held>,
+}
+
+impl Devices {
+    /// Takes what `os` asks for by `requests`, and resets it. Its DMA then reaches `memory`, and no
+    /// other if there is an IOMMU.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV` for what is not there; `EINVAL` for what can't be given away; `EBUSY` for what is in
+    /// use, or another OS's; `EOPNOTSUPP` for what has no ECAM, can't be reset, or has its
+    /// interrupts remapped; the log says which. `ENOMEM`.
+    pub(crate) fn take(requests: &[Request], memory: &[Range], os: &CString) -> Result<Self> {
+        let selection = Selection::new(requests, os)?;
+        let mut devices = Devices {
+            os: CString::try_from(&**os)?,
+            bridges: selection.bridges(os)?,
+            units: KVec::new(),
+            maps: KVec::new(),
+            held: KVec::new(),
+        };
+        for unit in pci_unit::units(&selection.described) {
+            devices.units.push(unit, GFP_KERNEL)?;
+        }
+        let Selection {
+            functions,
+            described,
+        } = selection;
+        for (function, described) in functions.into_iter().zip(described) {
+            if described.wanted {
+                let held = Held {
+                    _claim: Claim::new(function.address(), os)?,
+                    function,
+                    phase: Phase::Claimed,
+                };
+                devices.held.push(held, GFP_KERNEL)?;
+            }
+        }
+        // Until the drivers are unbound, so that nobody begins to use a disk before.
+        let mut unused = Unused::new(os);
+        for held in &devices.held {
+            unused.add(&held.function)?;
+        }
+        // What lies below a bridge before the bridge.
+        for held in devices.held.iter_mut().rev() {
+            held.keep(os)?;
+        }
+        drop(unused);
+        for held in devices.held.iter_mut() {
+            held.make_ready(os)?;
+        }
+        devices.reset()?;
+        let functions = devices.held.iter().map(|held| &held.function);
+        devices.maps = DmaMap::for_all(functions, memory, os)?;
+        Ok(devices)
+    }
+
+    /// What the OS is told instead of the bridges above its functions.
+    pub(crate) fn bridges(&self) -> &[HostBridge] {
+        &self.bridges
+    }
+
+    /// The end of the highest range of memory that a BAR has, in bytes.
+    pub(crate) fn bars_end(&self) -> u64 {
+        let ends = self.held.iter().map(|held| held.function.bars_end());
+        ends.max().unwrap_or(0)
+    }
+
+    /// Keeps the functions from reading and writing memory.
+    ///
+    /// # Errors
+    ///
+    /// `EIO` if one does not do as it is told; the log says which.
+    pub(crate) fn quiesce(&self) -> Result {
+        for Held { function, .. } in &self.held {
+            function.quiesce().inspect_err(|_| {
+                pr_err!(
+                    "{}: {} does not stop using memory: its memory and CPUs are kept\n",
+                    &*self.os,
+                    Shown(function.address())
+                );
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Resets the functions, and configures them as they were when they were taken.
+    ///
+    /// # Errors
+    ///
+    /// `EOPNOTSUPP` if one can't be reset, and those of the reset; the log says which.
+    pub(crate) fn reset(&self) -> Result {
+        for unit in &self.units {
+            self.reset_unit(unit)?;
+        }
+        for held in &self.held {
+            held.restore()?;
+        }
+        Ok(())
+    }
+
+    fn reset_unit(&self, unit: &Unit) -> Result {
+        let functions = || {
+            let all = self.held.iter().map(|held| &held.function);
+            all.filter(|function| unit.has(&function.address()))
+        };
+        functions().for_each(PciFunction::wake);
+        // A bridge is only reset with all that is below it.
+        let one_by_one = functions().all(|function| function.has_reset() && !function.is_bridge());
+        let failed = |function: &PciFunction, error: &Error| {
+            pr_err!(
+                "{}: {} can't be reset (error {})\n",
+                &*self.os,
+                Shown(function.address()),
+                error.to_errno()
+            );
+        };
+        if one_by_one {
+            return functions().try_for_each(|function| {
+                function
+                    .reset()
+                    .inspect_err(|error| failed(function, error))
+            });
+        }
+        let first = functions()
+            .find(|function| unit.is_above(&function.address()))
+            .ok_or(ENODEV)?;
+        first.reset_bus().inspect_err(|error| failed(first, error))
+    }
+}
+
+impl Drop for Devices {
+    fn drop(&mut self) {
+        // Those that were not made ready have not been the OS's.
+        if self
+            .held
+            .iter()
+            .any(|held| !matches!(held.phase, Phase::Ready(_)))
+        {
+            return;
+        }
+        // What fails has been logged, and the first OS's drivers reset what they are bound to.
+        let _ = self.quiesce();
+        let _ = self.reset();
+    }
+}
+
+/// The machine's table MCFG, which tells where the ECAM is.
+///
+/// # Invariants
+///
+/// The pointer is null or to a table that is mapped and as long as its header says.
+struct Mcfg(*mut bindings::acpi_table_header);
+
+impl Mcfg {
+    fn get() -> Self {
+        let mut table = core::ptr::null_mut();
+        // SAFETY: The signature is a C string of four characters, which is not written to.
+        let status =
+            unsafe { bindings::acpi_get_table(c"MCFG".as_char_ptr().cast_mut(), 1, &mut table) };
+        // INVARIANT: Mapped if it was found.
+        Mcfg(if status == 0 {
+            table
+        } else {
+            core::ptr::null_mut()
+        })
+    }
+
+    fn bytes(&self) -> &[u8] {
+        // SAFETY: By the type invariants.
+        match unsafe { self.0.as_ref() } {
+            // SAFETY: As above.
+            Some(header) => unsafe {
+                core::slice::from_raw_parts(self.0.cast(), header.length as usize)
+            },
+            None => &[],
+        }
+    }
+}
+
+impl Drop for Mcfg {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariants; null is taken as well.
+        unsafe { bindings::acpi_put_table(self.0) };
+    }
+}

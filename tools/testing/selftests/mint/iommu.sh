@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=sh
+#
+# Where the first OS translates DMA, a successor's disk reaches the successor's memory. Where it
+# remaps interrupts (REMAPS), no device can be given.
+
+. /tests/lib.sh
+
+NVME=0000:01:00.0
+
+release_uart 0x2f8
+insmod /mint.ko
+make_os os1 2-3 256M 0x2f8
+os=$MINT/os1
+put $os/devices $NVME
+check 'there is an IOMMU' test -e /sys/bus/pci/devices/$NVME/iommu_group
+put $os/load 1
+if [ "$REMAPS" ]; then
+	check 'start refuses remapped interrupts' refuses 'Operation not supported' 'boot it with intremap=off' $os/start 1
+	check 'the OS is loaded as before' is $os/state loaded
+else
+	check 'start' put $os/start 1
+	check 'it comes up' expect os1 90 'mint-successor-up'
+	tell os1 'check_io write /dev/nvme0n1 1'
+	check 'it writes to its disk' expect os1 200 '64 MiB of 1 written'
+	tell os1 'check_io read /dev/nvme0n1 1'
+	check 'and reads' expect os1 200 '64 MiB of 1 came whole'
+	check 'restart' put $os/restart 1
+	check 'it comes up again' expect os1 90 'mint-successor-up'
+	tell os1 'check_io read /dev/nvme0n1 1'
+	check 'and reads' expect os1 200 '64 MiB of 1 came whole'
+fi
+check 'stop' put $os/stop 1
+check 'the first OS has its driver' test "$(basename "$(readlink /sys/bus/pci/devices/$NVME/driver)")" = nvme
+[ "$REMAPS" ] || check 'and reads what the successor has written' check_io read /dev/nvme0n1 1
+check 'no DMA was refused' sh -c '! dmesg | grep -i "DMAR.*fault"'
+drop_os os1
+check 'all CPUs are back' is /sys/devices/system/cpu/online 0-3
+check 'rmmod' rmmod mint
+plan
