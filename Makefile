@@ -13,6 +13,10 @@ module:
 demo: module
 	@scripts/demo
 
+# A Debian with a disk and a network card of its own, which the first OS reaches by ssh.
+demo-net: module
+	@scripts/demo-net
+
 # Host tests of the pure code, and kselftests in QEMU.
 test: module
 	@scripts/test
@@ -56,6 +60,7 @@ distclean: clean
 help:
 	@echo 'make          build mint.ko'
 	@echo 'make demo     two stock kernels side by side in QEMU'
+	@echo 'make demo-net a successor with a disk and a network card, reached by ssh'
 	@echo 'make test     all tests'
 	@echo 'make test-debug   kselftests on a debug kernel'
 	@echo 'make soak     1,000 starts and stops in QEMU'
@@ -66,4 +71,4 @@ help:
 	@echo 'make check    rustfmt and clippy'
 	@echo 'make clean, make distclean'
 
-.PHONY: all module demo test test-debug soak bench matrix fuzz shell check clean distclean help
+.PHONY: all module demo demo-net test test-debug soak bench matrix fuzz shell check clean distclean help

@@ -80,18 +80,19 @@ def pick_accelerator(kernel, initramfs):
     return found
 
 
-def below_ports(devices):
+def below_ports(devices, **fill):
     """QEMU's options for devices below a root port each, on buses 1, 2 and so on.
 
-    A device is its options, and those of what is behind it: a disk's file, say, or a card's network. In
-    both {bus} stands for the number.
+    A device is its options, and those of its other side: a disk's file, say, or a card's network. In both
+    {bus} stands for the number, and what `fill` names for that. Of the other side's the first two come
+    before the device, and the rest, if any, after it.
     """
-    options = []
-    for bus, (device, behind) in enumerate(devices, 1):
-        options += [option.format(bus=bus) for option in behind]
-        options += ["-device", f"pcie-root-port,id=port{bus},chassis={bus},slot={bus}",
-                    "-device", f"{device.format(bus=bus)},bus=port{bus}"]
-    return options
+    for bus, (device, other) in enumerate(devices, 1):
+        fill["bus"] = bus
+        yield from ("-device", f"pcie-root-port,id=port{bus},chassis={bus},slot={bus}")
+        yield from (option.format(**fill) for option in other[:2])
+        yield from ("-device", f"{device.format(**fill)},bus=port{bus}")
+        yield from (option.format(**fill) for option in other[2:])
 
 
 class Machine:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from first_os import (BUSYBOX_I386, GUEST, LOW_POOL, NO_BROADCAST, POOL, SOURCE, make_initramfs,
                       make_successor_initramfs, with_libraries)
-from qemu_machine import CACHE, Machine, MachineError
+from qemu_machine import CACHE, Machine, MachineError, below_ports
 
 TESTS = SOURCE / "tools/testing/selftests/mint"
 SUCCESSORS = ("os1", "os2")
@@ -136,6 +136,16 @@ CARDS = (
 )
 CARD_MODULES = ("nvme", "e1000e", "xhci_pci", "usb-storage", "sd_mod")
 DISK_SIZE = 64 << 20
+# For forward.sh: two cards of a 32-bit OS, one of which hears that of the first OS, and the other a host
+# that answers whatever is asked of it.
+FORWARD = (
+    ("e1000e,netdev=back{bus}", NET),
+    ("e1000e,netdev=back{bus}", ("-netdev", "user,id=back{bus},restrict=on,net=10.9.0.0/24,"
+                                 f"guestfwd=tcp:10.9.0.100:80-cmd:sh {SOURCE}/tools/testing/qemu/http_answer")),
+    ("virtio-net-pci,netdev=back{bus}", NET),
+)
+# A hub keeps what nobody takes, and the sender waits: a port with nothing behind it takes all.
+LISTENER = ("-netdev", "hubport,id=listener,hubid=0")
 
 
 # What Debian's i386 kernels say of QEMU's CPU, whatever starts them: as an AMD CPU of family 6 it is
@@ -181,6 +191,9 @@ def scenarios(successor, others):
         Scenario("devices", devices=DEVICES, modules=MODULES, limit=1500, expected=(panic("os1"),)),
         Scenario("cards", devices=CARDS, modules=("virtio_net",), other_modules=CARD_MODULES, i386=True,
                  kernels=(others["7.3"], others["6.1-686-pae"]), limit=1500, expected=NOT_FOR_SMP,
+                 append=f"{NO_BROADCAST} {POOL} {LOW_POOL}"),
+        Scenario("forward", devices=FORWARD, extra=LISTENER, modules=("virtio_net",), other_modules=("e1000e",),
+                 i386=True, kernels=(others["6.1-686-pae"],), expected=NOT_FOR_SMP,
                  append=f"{NO_BROADCAST} {POOL} {LOW_POOL}"),
         Scenario("iommu", devices=DEVICES[:1], modules=MODULES, environment="REMAPS=",
                  extra=("-device", "intel-iommu,intremap=off"),
@@ -242,16 +255,12 @@ def successor_is_stopped_by_reboot(machine):
 
 
 def plug_in(devices, folder):
-    """QEMU's options for devices below root ports."""
-    for bus, (device, other) in enumerate(devices, 1):
-        fill = {"bus": bus, "folder": folder}
+    """QEMU's options for devices below root ports, whose disks are empty files."""
+    for bus, (_, other) in enumerate(devices, 1):
         if other[:2] == DISK[:2]:
             with (folder / f"disk{bus}").open("wb") as disk:
                 disk.truncate(DISK_SIZE)
-        yield from ("-device", f"pcie-root-port,id=port{bus},chassis={bus},slot={bus}")
-        yield from (option.format(**fill) for option in other[:2])
-        yield from ("-device", f"{device.format(**fill)},bus=port{bus}")
-        yield from (option.format(**fill) for option in other[2:])
+    return below_ports(devices, folder=folder)
 
 
 def compile_c(output, source, *options):
