@@ -38,6 +38,12 @@ const REFUSED: &[&[u8]] = &[
     b"earlyprintk",
 ];
 
+/// What keeps it from ports of the first OS; it must be the first of its name.
+const PORTS: [(&[u8], &[u8]); 2] = [
+    (b"reserve", b"0x2e,2,0x4e,2"),
+    (b"initcall_blacklist", b"add_pcspkr,i8237A_init_ops"),
+];
+
 fuzz_target!(|bytes: &[u8]| {
     let mut input = Input(bytes);
     let limit = usize::from(input.u16());
@@ -95,6 +101,7 @@ fn check(given: &[u8], line: &[u8], facts: &Facts) {
     for added in &params[..params.len() - kept.len()] {
         let known = own.iter().any(|(name, _)| added.0 == *name);
         let other: &[&[u8]] = &[b"console", b"efi", b"sysctl.kernel.panic", b"noisapnp"];
+        let other = [other, &PORTS.map(|(name, _)| name)].concat();
         assert!(known || other.contains(&&*added.0), "{added:?}");
     }
 
@@ -102,6 +109,10 @@ fn check(given: &[u8], line: &[u8], facts: &Facts) {
     for (name, value) in &own {
         assert!(all_of(name).next().is_some());
         assert!(all_of(name).all(|found| found == value.as_bytes()));
+    }
+    // The kernel adds up what these are given.
+    for (name, value) in PORTS {
+        assert_eq!(all_of(name).next(), Some(value));
     }
     let refused = REFUSED
         .iter()
