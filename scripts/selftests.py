@@ -20,6 +20,7 @@ from pathlib import Path
 
 from first_os import (BUSYBOX_I386, GUEST, LOW_POOL, NO_BROADCAST, POOL, SOURCE, make_initramfs,
                       make_successor_initramfs)
+from port_watcher import PortWatcher
 from qemu_machine import CACHE, Machine, MachineError
 
 TESTS = SOURCE / "tools/testing/selftests/mint"
@@ -58,6 +59,9 @@ class Scenario:
     expected: tuple = ()
     # The successors whose IPIs are watched, as WATCHED.
     watch: dict = None
+    # The successors whose accesses to ports are watched, as PORTS_OF_ONE, and those that are made on purpose.
+    ports: dict = None
+    strays: tuple = ()
     # Whether there is an initrd for 32-bit kernels.
     i386: bool = False
     # What is seen of the machine once the script is over: yields (passed, name of the test).
@@ -106,6 +110,11 @@ TOGETHER = {
     "os2": (0x20000000, 0x30000000, (3, 4)),
 }
 
+# The first port of each successor's UART, and its CPUs.
+PORTS_OF_ONE = {"os1": (0x2F8, (2, 3))}
+PORTS_OF_TWO = {"os1": (0x2F8, (1, 2)), "os2": (None, (3,))}
+PORTS_TOGETHER = {"os1": (0x2F8, (1, 2)), "os2": (0x3E8, (3, 4))}
+
 
 # What Debian's i386 kernels say of QEMU's CPU, whatever starts them: as an AMD CPU of family 6 it is
 # one that was not made for SMP (amd_k7_smp_check(), arch/x86/kernel/cpu/amd.c).
@@ -117,16 +126,18 @@ def scenarios(successor, others):
     return [
         Scenario("watch", cpus=5, watch=WATCHED, kernels=(others["6.1"],)),
         Scenario("cycles", environment=f"CYCLES={cycles}", limit=LIMIT + 4 * cycles),
-        Scenario("life", expected=(panic("os1"),)),
-        Scenario("deaths", expected=DEATHS),
+        Scenario("ports", ports=PORTS_OF_TWO, strays=(("os1", "read", 0x3FF),), expected=(panic("os1"),)),
+        Scenario("life", ports=PORTS_OF_ONE, expected=(panic("os1"),)),
+        Scenario("deaths", ports=PORTS_OF_ONE, expected=DEATHS),
         Scenario("postmortem", programs=("/usr/bin/makedumpfile",), expected=(panic("os1"),)),
         Scenario("traces", expected=(panic("os1"), r"\[os1\].*---\[ end Kernel panic")),
-        *(Scenario("kernels", name=f"kernels/{series}", kernels=(kernel,),
+        *(Scenario("kernels", name=f"kernels/{series}", kernels=(kernel,), ports=PORTS_OF_ONE,
                    expected=(panic("os1"), *(NOT_FOR_SMP if is_i386(kernel) else ())),
                    append=f"{NO_BROADCAST} {POOL} {LOW_POOL}", i386=is_i386(kernel))
           for series, kernel in others.items()),
-        Scenario("together", cpus=5, watch=TOGETHER, kernels=(others["6.1-686-pae"],), i386=True,
-                 expected=NOT_FOR_SMP, append=f"{NO_BROADCAST} {POOL} {LOW_POOL}"),
+        Scenario("together", cpus=5, watch=TOGETHER, ports=PORTS_TOGETHER,
+                 kernels=(others["6.1-686-pae"],), i386=True, expected=NOT_FOR_SMP,
+                 append=f"{NO_BROADCAST} {POOL} {LOW_POOL}"),
         Scenario("parallel", cpus=8, memory="4G",
                  append=f"{NO_BROADCAST} memmap=960M$1G memmap=1G$4G memmap=448K$64K"),
         *(Scenario("vmlinux", name=f"vmlinux/{series}", kernels=(kernel.with_name("vmlinux"),),
@@ -330,13 +341,15 @@ def run(scenario, first, successor, tools, provoke):
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         watcher = Watcher(folder) if scenario.watch else None
-        extra = scenario.extra + (watcher.arguments if watcher else ())
+        port_watcher = PortWatcher(folder) if scenario.ports else None
+        extra = scenario.extra + sum((w.arguments for w in (watcher, port_watcher) if w), ())
         files = [f"{script}=/tests/{script.name}" for script in TESTS.glob("*.sh")]
         files += [f"{kernel}=/kernels/{kernel.parent.name}" for kernel in scenario.kernels]
         files += tools
         for program in scenario.programs:
             files += with_libraries(program)
-        successor_files = [provoke, f"{GUEST}/crash=/do.d/crash"]
+        successor_files = [provoke, f"{GUEST}/crash=/do.d/crash",
+                           *(tool for tool in tools if tool.endswith("/read_port"))]
         if scenario.i386:
             initrd = make_successor_initramfs(folder / "i386.cpio", busybox=BUSYBOX_I386)
             files.append(f"{initrd}=/boot/initrd.i386")
@@ -372,6 +385,9 @@ def run(scenario, first, successor, tools, provoke):
             count(planned == ran and ran > 0, f"the script came to its end ({ran} of {planned} tests)")
             if watcher and planned:
                 for good, text in watcher.results(scenario.watch):
+                    count(good, text)
+            if port_watcher and planned:
+                for good, text in port_watcher.results(scenario.ports, scenario.strays):
                     count(good, text)
             splats = [line for line in machine.splats(PORTS[:-1])
                       if not any(re.search(pattern, line) for pattern in scenario.expected)]
