@@ -107,10 +107,11 @@ const PANIC_AT_ONCE: i32 = -1;
 /// first that it meets.
 const RESERVED_PORTS: &str = "0x2e,2,0x4e,2";
 
-/// Functions that the kernel is not to call when it starts: the first makes the device of the PC speaker,
-/// whose driver writes to ports 0x42, 0x43 and 0x61 unasked; the second reads port 0x87 to see whether
-/// there is a DMA controller. A kernel that does not have them does not miss them.
-const BLACKLISTED_INITCALLS: &str = "add_pcspkr,i8237A_init_ops";
+/// Functions that the kernel is not to call when it starts. The first makes the device of the PC speaker,
+/// whose driver writes to ports 0x42, 0x43 and 0x61. The second reads port 0x87, to see whether there is
+/// a DMA controller. The third reads why an AMD machine was reset last, from its chipset, and clears that.
+/// A kernel that does not have them takes no notice.
+const BLACKLISTED_INITCALLS: &str = "add_pcspkr,i8237A_init_ops,print_s5_reset_status_mmio";
 
 /// As much of a console's name as the decompressor reads (`parse_console_uart8250()`).
 const CONSOLE_LEN: usize = 64;

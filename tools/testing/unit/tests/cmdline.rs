@@ -8,10 +8,12 @@ use mint_unit::kernel_image::Mode;
 const COM2: Option<u16> = Some(0x2f8);
 const FIRST: &str =
     "no_ipi_broadcast=1 tsc_early_khz=2100000 tsc=reliable pci=off kvm.enable_virt_at_load=0 \
-     reserve=0x2e,2,0x4e,2 initcall_blacklist=add_pcspkr,i8237A_init_ops panic=0";
+     reserve=0x2e,2,0x4e,2 \
+     initcall_blacklist=add_pcspkr,i8237A_init_ops,print_s5_reset_status_mmio panic=0";
 
-/// What keeps it from ports of the first OS, in [`FIRST`].
-const PORTS: &str = "reserve=0x2e,2,0x4e,2 initcall_blacklist=add_pcspkr,i8237A_init_ops";
+/// What keeps it from devices of the first OS, in [`FIRST`].
+const PORTS: &str = "reserve=0x2e,2,0x4e,2 \
+     initcall_blacklist=add_pcspkr,i8237A_init_ops,print_s5_reset_status_mmio";
 
 /// What is added for a kernel that knows EFI, before what has to do with panics.
 const EFI: &str = "8250.nr_uarts=0 reboot=efi,panic_warm efi=runtime";
@@ -398,7 +400,8 @@ fn the_length_is_limited_by_the_kernel_and_by_the_room() {
     };
     let given = "quiet panic=-5 pci=off -- foo";
     let whole = "no_ipi_broadcast=1 tsc_early_khz=1 tsc=reliable kvm.enable_virt_at_load=0 \
-                 reserve=0x2e,2,0x4e,2 initcall_blacklist=add_pcspkr,i8237A_init_ops \
+                 reserve=0x2e,2,0x4e,2 \
+                 initcall_blacklist=add_pcspkr,i8237A_init_ops,print_s5_reset_status_mmio \
                  panic=0 8250.nr_uarts=1 console=uart8250,io,0x2f8,115200 \
                  reboot=efi,panic_warm efi=runtime sysctl.kernel.panic=-5 quiet pci=off -- foo";
     for max in 0..whole.len() + 3 {
