@@ -12,7 +12,8 @@ GUEST = SOURCE / "scripts/guest"
 KO = Path(os.environ.get("MINT_KO") or SOURCE / "mint.ko")
 
 # 960 MiB below the tables that QEMU keeps under 2 GiB, and low memory for
-# three successors.
+# three successors, in these pages.
+LOW_PAGES = range(0x20, 0x40)
 POOL = "memmap=960M$1G memmap=128K$128K"
 # Where 32-bit kernels can lie, for tests that start some.
 LOW_POOL = "memmap=256M$512M"
