@@ -201,7 +201,7 @@ def scenarios(successor, others):
                  extra=("-device", "intel-iommu,intremap=on"),
                  append=f"{NO_BROADCAST} {POOL} intel_iommu=on"),
         Scenario("lockdown"),
-        Scenario("fuzz"),
+        Scenario("fuzz", devices=DEVICES[:2]),
         Scenario("refusals", name="refusals/broadcast", append=POOL,
                  environment="REFUSAL=boot.it.with.no_ipi_broadcast=1"),
         Scenario("refusals", name="refusals/pool", append=NO_BROADCAST,
