@@ -121,6 +121,19 @@ const DECOMPRESSOR: &[&str] = &["acpi_rsdp", "console", "earlyprintk"];
 const PANIC: &str = "sysctl.kernel.panic";
 const PANIC_AT_ONCE: i32 = -1;
 
+/// I/O ports, as start and length, that a driver is refused when it asks for them: the configuration
+/// ports of a Super I/O chip, an index and a data register each. Where its UART is a 16550A, a kernel
+/// with `CONFIG_SERIAL_8250_FINTEK` writes to both to see whether it is one of Fintek's
+/// (`fintek_8250_enter_key()`). `reserve_setup()` in `kernel/resource.c` takes four ranges in all, the
+/// first that it meets.
+const RESERVED_PORTS: &str = "0x2e,2,0x4e,2";
+
+/// Functions that the kernel is not to call when it starts. The first makes the device of the PC speaker,
+/// whose driver writes to ports 0x42, 0x43 and 0x61. The second reads port 0x87, to see whether there is
+/// a DMA controller. The third reads why an AMD machine was reset last, from its chipset, and clears that.
+/// A kernel that does not have them takes no notice.
+const BLACKLISTED_INITCALLS: &str = "add_pcspkr,i8237A_init_ops,print_s5_reset_status_mmio";
+
 /// As much of a console's name as the decompressor reads (`parse_console_uart8250()`).
 const CONSOLE_LEN: usize = 64;
 
@@ -181,6 +194,9 @@ pub fn write<'a>(
         format_args!("0"),
         "its CPUs could not be stopped",
     )?;
+    // Both add to what the person gives: neither can be undone.
+    line.push(format_args!("reserve={RESERVED_PORTS}"))?;
+    line.push(format_args!("initcall_blacklist={BLACKLISTED_INITCALLS}"))?;
     // Whatever CONFIG_PANIC_TIMEOUT is; see PANIC.
     line.push(format_args!("panic=0"))?;
     line.own(

@@ -12,7 +12,8 @@ GUEST = SOURCE / "scripts/guest"
 KO = Path(os.environ.get("MINT_KO") or SOURCE / "mint.ko")
 
 # 960 MiB below the tables that QEMU keeps under 2 GiB, and low memory for
-# three successors.
+# three successors, in these pages.
+LOW_PAGES = range(0x20, 0x40)
 POOL = "memmap=960M$1G memmap=128K$128K"
 # Where 32-bit kernels can lie, for tests that start some.
 LOW_POOL = "memmap=256M$512M"
@@ -42,7 +43,8 @@ def make_initramfs(folder, kernel, run=None, files=(), successor_files=(), modul
 
 def make_successor_initramfs(path, files=(), busybox=None, modules=(), kernels=()):
     """A successor's initramfs, with `files` as FILE=PATH, perhaps of another busybox."""
-    return make(path, "successor-init", [f"{GUEST}/busy=/do.d/busy", f"{GUEST}/check_io=/bin/check_io", *files], busybox, modules, kernels)
+    files = [f"{GUEST}/busy=/do.d/busy", f"{GUEST}/check_io=/bin/check_io", *files]
+    return make(path, "successor-init", files, busybox, modules, kernels)
 
 
 def make(path, init, files, busybox=None, modules=(), kernels=()):

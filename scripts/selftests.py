@@ -20,6 +20,7 @@ from pathlib import Path
 
 from first_os import (BUSYBOX_I386, GUEST, LOW_POOL, NO_BROADCAST, POOL, SOURCE, make_initramfs,
                       make_successor_initramfs, with_libraries)
+from port_watcher import PortWatcher
 from qemu_machine import CACHE, Machine, MachineError, below_ports
 
 TESTS = SOURCE / "tools/testing/selftests/mint"
@@ -58,6 +59,9 @@ class Scenario:
     expected: tuple = ()
     # The successors whose IPIs are watched, as WATCHED.
     watch: dict = None
+    # The successors whose accesses to ports are watched, as PORTS_OF_ONE, and those that are made on purpose.
+    ports: dict = None
+    strays: tuple = ()
     # Whether there is an initrd for 32-bit kernels.
     i386: bool = False
     # What is below a root port each, from bus 1 on: a device of QEMU, and what it has to have.
@@ -111,6 +115,11 @@ TOGETHER = {
     "os2": (0x20000000, 0x30000000, (3, 4)),
 }
 
+# The first port of each successor's UART, and its CPUs.
+PORTS_OF_ONE = {"os1": (0x2F8, (2, 3))}
+PORTS_OF_TWO = {"os1": (0x2F8, (1, 2)), "os2": (None, (3,))}
+PORTS_TOGETHER = {"os1": (0x2F8, (1, 2)), "os2": (0x3E8, (3, 4))}
+
 
 # A disk of 64 MiB, or what a network card is connected to: options of QEMU, with the number of the bus.
 DISK = ("-drive", "if=none,id=back{bus},format=raw,file={folder}/disk{bus}")
@@ -158,16 +167,18 @@ def scenarios(successor, others):
     return [
         Scenario("watch", cpus=5, watch=WATCHED, kernels=(others["6.1"],)),
         Scenario("cycles", environment=f"CYCLES={cycles}", limit=LIMIT + 4 * cycles),
-        Scenario("life", expected=(panic("os1"),)),
-        Scenario("deaths", expected=DEATHS),
+        Scenario("ports", ports=PORTS_OF_TWO, strays=(("os1", "read", 0x3FF),), expected=(panic("os1"),)),
+        Scenario("life", ports=PORTS_OF_ONE, expected=(panic("os1"),)),
+        Scenario("deaths", ports=PORTS_OF_ONE, expected=DEATHS),
         Scenario("postmortem", programs=("/usr/bin/makedumpfile",), expected=(panic("os1"),)),
         Scenario("traces", expected=(panic("os1"), r"\[os1\].*---\[ end Kernel panic")),
-        *(Scenario("kernels", name=f"kernels/{series}", kernels=(kernel,),
+        *(Scenario("kernels", name=f"kernels/{series}", kernels=(kernel,), ports=PORTS_OF_ONE,
                    expected=(panic("os1"), *(NOT_FOR_SMP if is_i386(kernel) else ())),
                    append=f"{NO_BROADCAST} {POOL} {LOW_POOL}", i386=is_i386(kernel))
           for series, kernel in others.items()),
-        Scenario("together", cpus=5, watch=TOGETHER, kernels=(others["6.1-686-pae"],), i386=True,
-                 expected=NOT_FOR_SMP, append=f"{NO_BROADCAST} {POOL} {LOW_POOL}"),
+        Scenario("together", cpus=5, watch=TOGETHER, ports=PORTS_TOGETHER,
+                 kernels=(others["6.1-686-pae"],), i386=True, expected=NOT_FOR_SMP,
+                 append=f"{NO_BROADCAST} {POOL} {LOW_POOL}"),
         Scenario("parallel", cpus=8, memory="4G",
                  append=f"{NO_BROADCAST} memmap=960M$1G memmap=1G$4G memmap=448K$64K"),
         *(Scenario("vmlinux", name=f"vmlinux/{series}", kernels=(kernel.with_name("vmlinux"),),
@@ -188,13 +199,14 @@ def scenarios(successor, others):
         Scenario("x2apic", kernels=(others["6.1-686-pae"],), i386=True,
                  extra=("-device", "intel-iommu,intremap=on,eim=on"),
                  append=f"{NO_BROADCAST} {POOL} intel_iommu=on"),
-        Scenario("devices", devices=DEVICES, modules=MODULES, limit=1500, expected=(panic("os1"),)),
+        Scenario("devices", devices=DEVICES, modules=MODULES, limit=1500, expected=(panic("os1"),),
+                 ports=PORTS_OF_ONE),
         Scenario("cards", devices=CARDS, modules=("virtio_net",), other_modules=CARD_MODULES, i386=True,
                  kernels=(others["7.3"], others["6.1-686-pae"]), limit=1500, expected=NOT_FOR_SMP,
-                 append=f"{NO_BROADCAST} {POOL} {LOW_POOL}"),
+                 ports=PORTS_OF_ONE, append=f"{NO_BROADCAST} {POOL} {LOW_POOL}"),
         Scenario("forward", devices=FORWARD, extra=LISTENER, modules=("virtio_net",), other_modules=("e1000e",),
                  i386=True, kernels=(others["6.1-686-pae"],), expected=NOT_FOR_SMP,
-                 append=f"{NO_BROADCAST} {POOL} {LOW_POOL}"),
+                 ports=PORTS_OF_ONE, append=f"{NO_BROADCAST} {POOL} {LOW_POOL}"),
         Scenario("iommu", devices=DEVICES[:1], modules=MODULES, environment="REMAPS=",
                  extra=("-device", "intel-iommu,intremap=off"),
                  append=f"{NO_BROADCAST} {POOL} intel_iommu=on"),
@@ -202,7 +214,7 @@ def scenarios(successor, others):
                  extra=("-device", "intel-iommu,intremap=on"),
                  append=f"{NO_BROADCAST} {POOL} intel_iommu=on"),
         Scenario("lockdown"),
-        Scenario("fuzz"),
+        Scenario("fuzz", devices=DEVICES[:2]),
         Scenario("refusals", name="refusals/broadcast", append=POOL,
                  environment="REFUSAL=boot.it.with.no_ipi_broadcast=1"),
         Scenario("refusals", name="refusals/pool", append=NO_BROADCAST,
@@ -387,13 +399,16 @@ def run(scenario, first, successor, tools, provoke):
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         watcher = Watcher(folder) if scenario.watch else None
-        extra = scenario.extra + (watcher.arguments if watcher else ()) + (*plug_in(scenario.devices, folder),)
+        port_watcher = PortWatcher(folder) if scenario.ports else None
+        extra = (*scenario.extra, *plug_in(scenario.devices, folder),
+                 *sum((w.arguments for w in (watcher, port_watcher) if w), ()))
         files = [f"{script}=/tests/{script.name}" for script in TESTS.glob("*.sh")]
         files += [f"{kernel}=/kernels/{kernel.parent.name}" for kernel in scenario.kernels]
         files += tools
         for program in scenario.programs:
             files += with_libraries(program)
-        successor_files = [provoke, f"{GUEST}/crash=/do.d/crash"]
+        successor_files = [provoke, f"{GUEST}/crash=/do.d/crash",
+                           *(tool for tool in tools if tool.endswith("/read_port"))]
         if scenario.i386:
             initrd = make_successor_initramfs(
                 folder / "i386.cpio", busybox=BUSYBOX_I386, modules=scenario.other_modules,
@@ -436,6 +451,9 @@ def run(scenario, first, successor, tools, provoke):
             count(planned == ran and ran > 0, f"the script came to its end ({ran} of {planned} tests)")
             if watcher and planned:
                 for good, text in watcher.results(scenario.watch):
+                    count(good, text)
+            if port_watcher and planned:
+                for good, text in port_watcher.results(scenario.ports, scenario.strays):
                     count(good, text)
             splats = [line for line in machine.splats(PORTS[:-1])
                       if not any(re.search(pattern, line) for pattern in scenario.expected)]

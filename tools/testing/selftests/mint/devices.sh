@@ -5,6 +5,7 @@
 # root ports of their own. They are taken, used, given back, and used by the first OS again.
 
 . /tests/lib.sh
+. /tests/device_io.sh
 
 ENODEV='No such device'
 # The machine's devices, as DEVICES of selftests.py has them.
@@ -19,48 +20,30 @@ TWO=0000:06:00
 MUTE=0000:07:00.0
 CYCLES=${CYCLES:-20}
 
-# driver FUNCTION: the driver that the first OS has for it.
-driver() {
-	basename "$(readlink "/sys/bus/pci/devices/$1/driver")"
-}
+# has_driver FUNCTION DRIVER: what the first OS has for it.
 has_driver() {
 	[ "$(driver "$1")" = "$2" ] || {
 		echo "$1 has driver '$(driver "$1")', not '$2'"
 		false
 	}
 }
-# disk FUNCTION, interface FUNCTION: what the driver has made of it.
+# disk FUNCTION: what the first OS's driver has made of it.
 disk() {
 	find "/sys/bus/pci/devices/$1/" -name 'nvme0n1' -o -name 'vd[a-z]' | sed 's|.*/|/dev/|'
 }
-interface() {
-	find "/sys/bus/pci/devices/$1/" -name 'eth*' | sed 's|.*/||' | head -n 1
-}
-# configurations: of all functions, as the first OS sees them. Those that say whether an interrupt
-# came change by themselves.
-configurations() {
-	for function in /sys/bus/pci/devices/*; do
-		echo "${function##*/} $(driver "${function##*/}") $(dd if="$function/config" bs=4 skip=4 count=6 2>/dev/null | md5sum) $(md5sum <"$function/resource")"
-	done
+# all_configurations: of all functions.
+all_configurations() {
+	configurations $(ls /sys/bus/pci/devices)
 }
 # start_refuses HINT [ERROR]: start fails, and nothing is half done.
 start_refuses() {
 	refuses "${2:-$EBUSY}" "$1" $os/start 1 && is $os/state loaded && is /sys/devices/system/cpu/online 0-3 &&
 		has_driver $NVME nvme && has_driver $DISK virtio-pci && has_driver $CARD virtio-pci
 }
-# run SYSTEM COMMAND PATTERN: its user space runs COMMAND, and comes to say PATTERN.
-run() {
-	tell "$1" "$2" && expect "$1" 200 "$3"
-}
-# quiet_log: the successor's log has nothing of what a kernel says that is not content with its tables.
-quiet_log() {
-	cat $os/dmesg >/tmp/dmesg
-	! grep -E "can't derive|no GSI|_OSC.*(fail|error)|BIOS bug|FW bug|Firmware Bug|ACPI (BIOS )?(Error|Warning)|not reserved|can't claim|no compatible bridge" /tmp/dmesg
-}
 
 release_uart 0x2f8
 release_uart 0x3e8
-configurations >/tmp/before
+all_configurations >/tmp/before
 insmod /mint.ko
 make_os os1 2-3 256M 0x2f8
 make_os os2 1 128M 0x3e8
@@ -106,31 +89,21 @@ for function in $NVME $DISK $CARD; do
 	check "Mint is the first OS's driver of $function" has_driver $function mint
 done
 check 'another can not have them' refuses "$EBUSY" "belongs to 'os1'" $MINT/os2/devices 0000:02
-check 'it has a disk with what the first OS has written' run os1 'check_io read /dev/vda 1' '64 MiB of 1 came whole'
-check 'it writes to its disks' run os1 'check_io write /dev/nvme0n1 2' '64 MiB of 2 written'
-check 'and reads' run os1 'check_io read /dev/nvme0n1 2' '64 MiB of 2 came whole'
-tell os1 'ifconfig eth0 10.1.0.2 up'
+check 'it has a disk with what the first OS has written' run 'check_io read /dev/vda 1' '64 MiB of 1 came whole'
+check 'it writes to its disks' run 'check_io write /dev/nvme0n1 2' '64 MiB of 2 written'
+check 'and reads' run 'check_io read /dev/nvme0n1 2' '64 MiB of 2 came whole'
 ifconfig "$(interface $OWN_CARD)" 10.1.0.1 up
-tell os1 'check_io receive 2000 3'
-check 'it receives' expect os1 20 'listens at 2000'
-check 'what the first OS sends' check_io send 10.1.0.2 2000 3
-check 'all of it' expect os1 100 '64 MiB of 3 came whole'
-check_io receive 2001 4 >/tmp/received &
-receiver=$!
-until grep -q listens /tmp/received; do usleep 50000; done
-tell os1 'check_io send 10.1.0.1 2001 4'
-wait $receiver
-check 'it sends' grep -q '64 MiB of 4 came whole' /tmp/received
+exchange 3
 tell os1 'check_io write /dev/nvme0n1 5'
 check 'the first OS writes to its own disk meanwhile' check_io write $OWN_DISK 6
 check 'and both are done' expect os1 200 '64 MiB of 5 written'
 check "the first OS's data are whole" check_io read $OWN_DISK 6
-check "the successor's too" run os1 'check_io read /dev/nvme0n1 5' '64 MiB of 5 came whole'
-check 'no interrupt is shared with its serial port' run os1 'grep ttyS /proc/interrupts || echo no-ttyS' no-ttyS
+check "the successor's too" run 'check_io read /dev/nvme0n1 5' '64 MiB of 5 came whole'
+check 'no interrupt is shared with its serial port' run 'grep ttyS /proc/interrupts || echo no-ttyS' no-ttyS
 check 'its log is quiet' quiet_log
 check 'reboot' goes os1 reboot 30 restarting running
 check 'it comes up again' expect os1 90 'mint-successor-up'
-check 'its disk is there' run os1 'check_io read /dev/nvme0n1 5' '64 MiB of 5 came whole'
+check 'its disk is there' run 'check_io read /dev/nvme0n1 5' '64 MiB of 5 came whole'
 check 'poweroff' goes os1 poweroff 30 halted
 check 'no device can use memory then' test "$(($(od -An -tu1 -j4 -N1 /sys/bus/pci/devices/$NVME/config) & 4))" = 0
 check 'stop' put $os/stop 1
@@ -138,7 +111,7 @@ check 'the first OS has its drivers' has_driver $NVME nvme
 check 'of all' has_driver $DISK virtio-pci
 check 'devices' has_driver $CARD virtio-pci
 check 'the first OS reads what the successor has written' check_io read "$(disk $NVME)" 5
-check 'the functions are configured as before' test "$(configurations)" = "$(cat /tmp/before)"
+check 'the functions are configured as before' test "$(all_configurations)" = "$(cat /tmp/before)"
 
 # A panic in the midst.
 put $os/load 1
@@ -158,7 +131,7 @@ cycles() {
 	while [ $cycle -lt "$CYCLES" ]; do
 		cycle=$((cycle + 1))
 		put $os/start 1 && expect os1 90 'mint-successor-up' &&
-			run os1 "echo cycle $cycle | tee /dev/nvme0n1 >/dev/vda; sync; ifconfig eth0 10.1.0.2 up; ping -c 1 10.1.0.1 && echo through $cycle" "through $cycle\\b" &&
+			run "echo cycle $cycle | tee /dev/nvme0n1 >/dev/vda; sync; ifconfig eth0 10.1.0.2 up; ping -c 1 10.1.0.1 && echo through $cycle" "through $cycle\\b" &&
 			put $os/stop 1 && [ "$(head -n 1 "$(disk $NVME)")" = "cycle $cycle" ] &&
 			[ "$(head -n 1 "$(disk $DISK)")" = "cycle $cycle" ] || {
 			echo "in cycle $cycle"
@@ -167,7 +140,7 @@ cycles() {
 	done
 }
 check "$CYCLES cycles of start, use, stop, use by the first OS" cycles
-check 'the functions are configured as before' test "$(configurations)" = "$(cat /tmp/before)"
+check 'the functions are configured as before' test "$(all_configurations)" = "$(cat /tmp/before)"
 drop_os os1
 drop_os os2
 check 'all CPUs are back' is /sys/devices/system/cpu/online 0-3

@@ -11,7 +11,7 @@ SEED=${SEED:-1}
 
 # configuration OS: all that can be read of it.
 configuration() {
-	for file in state cpus memory kernel initrd cmdline console command_line recovery restarts; do
+	for file in state cpus memory kernel initrd cmdline console devices command_line recovery restarts; do
 		[ ! -e "$MINT/$1/$file" ] || echo "$file: $(cat "$MINT/$1/$file")"
 	done
 }
@@ -48,6 +48,7 @@ total=$(cat $MINT/memory_total)
 low_total=$(cat $MINT/low_memory_free)
 make_os os1 1 128M 0x2f8 && put $MINT/os1/cmdline quiet && put $MINT/os1/load 1
 make_os os2 2-3 64M@0x50000000 0x3e8
+put $MINT/os2/devices 0000:01
 os1=$(configuration os1)
 os2=$(configuration os2)
 check 'one OS is loaded, another is configured' test "$(cat $MINT/os1/state)-$(cat $MINT/os2/state)" = loaded-offline

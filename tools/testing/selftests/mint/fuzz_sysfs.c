@@ -95,6 +95,12 @@ static const char *const consoles[] = {
 	"0x2f9", "0x12f80", "ttyS1", "-1", "0x+8",
 };
 
+static const char *const devices[] = {
+	"", "0000:01:00.0", "01:00.0", "0000:01", "0000:02 0000:01:00.0", "0000:01:00.0\t0000:01",
+	"0000:00:00.0", "0000:00", "00:1f.2", "0000:70:00.0", "ffff:ff:1f.7", "10000:00:00.0", "0000:",
+	"0000:01:00", "0000:01:20.0", "0000:01:00.8", ":::", "all", "01",
+};
+
 static const char *const recoveries[] = {
 	"enabled", "disabled", "recover", "", "1", "0", "Enabled", "enabled disabled",
 };
@@ -123,6 +129,7 @@ static const struct kind kinds[] = {
 	KIND("initrd", paths, EBUSY, ENAMETOOLONG),
 	KIND("cmdline", parameters, E2BIG, EBUSY),
 	KIND("console", consoles, EBUSY),
+	KIND("devices", devices, EBUSY, EOPNOTSUPP),
 	/* Its own, and those of open(2) and read(2) for what is in `paths`. */
 	KIND("load", commands, EBUSY, ENOEXEC, ETXTBSY, ENOENT, ENOTDIR, EACCES, EISDIR, EIO, ELOOP,
 	     ENAMETOOLONG, EFBIG, EOVERFLOW),

@@ -8,7 +8,12 @@ use mint_unit::kernel_image::Mode;
 const COM2: Option<u16> = Some(0x2f8);
 const FIRST: &str =
     "no_ipi_broadcast=1 tsc_early_khz=2100000 tsc=reliable pci=off kvm.enable_virt_at_load=0 \
-     panic=0";
+     reserve=0x2e,2,0x4e,2 \
+     initcall_blacklist=add_pcspkr,i8237A_init_ops,print_s5_reset_status_mmio panic=0";
+
+/// What keeps it from devices of the first OS, in [`FIRST`].
+const PORTS: &str = "reserve=0x2e,2,0x4e,2 \
+     initcall_blacklist=add_pcspkr,i8237A_init_ops,print_s5_reset_status_mmio";
 
 /// What is added for a kernel that knows EFI, before what has to do with panics.
 const EFI: &str = "8250.nr_uarts=0 reboot=efi,panic_warm efi=runtime";
@@ -145,6 +150,12 @@ fn what_is_added() {
             None,
             "8250.nr_uarts=0 foo=\"memmap=1G$1G noapic\"",
         ),
+        // The kernel adds these to what it was given before.
+        (
+            "reserve=0x300,32 initcall_blacklist=foo",
+            None,
+            "8250.nr_uarts=0 reserve=0x300,32 initcall_blacklist=foo",
+        ),
         // Names that only begin like others.
         (
             "acpi_osi=Linux hpetx apicpmtimer",
@@ -162,31 +173,32 @@ fn what_is_added() {
 
 #[test]
 fn what_they_give_is_not_added_again() {
+    let ours = format!("kvm.enable_virt_at_load=0 {PORTS} panic=0");
     for (given, kept) in [
         (
             "no_ipi_broadcast=1",
-            "tsc_early_khz=2100000 tsc=reliable pci=off kvm.enable_virt_at_load=0 panic=0 8250.nr_uarts=0",
+            format!("tsc_early_khz=2100000 tsc=reliable pci=off {ours} 8250.nr_uarts=0"),
         ),
         (
             "no-ipi-broadcast=1",
-            "tsc_early_khz=2100000 tsc=reliable pci=off kvm.enable_virt_at_load=0 panic=0 8250.nr_uarts=0",
+            format!("tsc_early_khz=2100000 tsc=reliable pci=off {ours} 8250.nr_uarts=0"),
         ),
         (
             "tsc_early_khz=2100000",
-            "no_ipi_broadcast=1 tsc=reliable pci=off kvm.enable_virt_at_load=0 panic=0 8250.nr_uarts=0",
+            format!("no_ipi_broadcast=1 tsc=reliable pci=off {ours} 8250.nr_uarts=0"),
         ),
         (
             "tsc=\"reliable\"",
-            "no_ipi_broadcast=1 tsc_early_khz=2100000 pci=off kvm.enable_virt_at_load=0 panic=0 8250.nr_uarts=0",
+            format!("no_ipi_broadcast=1 tsc_early_khz=2100000 pci=off {ours} 8250.nr_uarts=0"),
         ),
         (
             "pci=off quiet pci=off",
-            "no_ipi_broadcast=1 tsc_early_khz=2100000 tsc=reliable kvm.enable_virt_at_load=0 panic=0 8250.nr_uarts=0",
+            format!("no_ipi_broadcast=1 tsc_early_khz=2100000 tsc=reliable {ours} 8250.nr_uarts=0"),
         ),
-        ("8250.nr_uarts=0", FIRST),
+        ("8250.nr_uarts=0", FIRST.to_string()),
         (
             "quiet 8250.nr_uarts=0 pci=off tsc=reliable tsc_early_khz=2100000 no_ipi_broadcast=1",
-            "kvm.enable_virt_at_load=0 panic=0",
+            ours.clone(),
         ),
     ] {
         let expected = format!("{kept} {given}");
@@ -305,7 +317,7 @@ fn pci() {
             let (before, behind) = line.split_once(" pci=").unwrap();
             assert!(before.ends_with(" tsc=reliable"), "{line}");
             let expected = format!(
-                "{} kvm.enable_virt_at_load=0 panic=0 8250.nr_uarts=0 {given}",
+                "{} kvm.enable_virt_at_load=0 {PORTS} panic=0 8250.nr_uarts=0 {given}",
                 own.strip_prefix("pci=").unwrap()
             );
             assert_eq!(behind, expected.trim_end());
@@ -458,12 +470,14 @@ fn the_length_is_limited_by_the_kernel_and_by_the_room() {
     };
     let given = "quiet panic=-5 pci=off -- foo";
     let whole = "no_ipi_broadcast=1 tsc_early_khz=1 tsc=reliable kvm.enable_virt_at_load=0 \
+                 reserve=0x2e,2,0x4e,2 \
+                 initcall_blacklist=add_pcspkr,i8237A_init_ops,print_s5_reset_status_mmio \
                  panic=0 8250.nr_uarts=1 console=uart8250,io,0x2f8,115200 \
                  reboot=efi,panic_warm efi=runtime sysctl.kernel.panic=-5 quiet pci=off -- foo";
     for max in 0..whole.len() + 3 {
-        let mut out = [0xa5; 300];
+        let mut out = [0xa5; 400];
         // By what the kernel takes, or by the room with that for the zero: whichever is less.
-        for (limit, room) in [(max, 300), (max, max + 1), (1000, max + 1)] {
+        for (limit, room) in [(max, 400), (max, max + 1), (1000, max + 1)] {
             let expected = if max < whole.len() {
                 Err(Error::TooLong(max))
             } else {

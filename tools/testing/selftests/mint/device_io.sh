@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=sh
+#
+# What tests of successors with devices share; os is the OS's directory.
+
+# configurations FUNCTION...: the BARs of the functions, as they read and as the first OS knows them,
+# and their drivers.
+configurations() {
+	for function in "$@"; do
+		directory=/sys/bus/pci/devices/$function
+		echo "$function $(driver "$function")"
+		dd if=$directory/config bs=4 skip=4 count=6 2>/dev/null | md5sum
+		cat $directory/resource
+	done
+}
+
+# driver FUNCTION: the driver that the first OS has for it.
+driver() {
+	basename "$(readlink "/sys/bus/pci/devices/$1/driver")"
+}
+
+# interface FUNCTION: the network interface that the first OS's driver has made of it.
+interface() {
+	find "/sys/bus/pci/devices/$1/" -name 'eth*' | sed 's|.*/||' | head -n 1
+}
+
+# run COMMAND PATTERN: the user space of os1 runs COMMAND, and comes to say PATTERN.
+run() {
+	tell os1 "$1" && expect os1 200 "$2"
+}
+
+# exchange SEED: 64 MiB go from the first OS, 10.1.0.1, to os1, 10.1.0.2, and as many back.
+exchange() {
+	tell os1 'ifconfig eth0 10.1.0.2 up; until grep -q 1 /sys/class/net/eth0/carrier; do usleep 50000; done'
+	tell os1 "check_io receive 2000 $1"
+	check "os1 listens ($1)" expect os1 60 'listens at 2000'
+	check "the first OS sends by its card ($1)" check_io send 10.1.0.2 2000 "$1"
+	check "all of it comes ($1)" expect os1 100 "64 MiB of $1 came whole"
+	check_io receive 2001 "$1" >/tmp/received &
+	receiver=$!
+	until grep -q listens /tmp/received; do usleep 50000; done
+	tell os1 "check_io send 10.1.0.1 2001 $1"
+	wait $receiver
+	check "and the other way ($1)" grep -q "64 MiB of $1 came whole" /tmp/received
+}
+
+# quiet_log: its log has nothing of what a kernel says that is not content with its tables.
+quiet_log() {
+	cat $os/dmesg >/tmp/dmesg
+	! grep -E "can't derive|no GSI|_OSC.*(fail|error)|BIOS bug|FW bug|Firmware Bug|ACPI (BIOS )?(Error|Warning)|not reserved|can't claim|no compatible bridge" /tmp/dmesg
+}
