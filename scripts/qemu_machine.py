@@ -176,11 +176,13 @@ class Machine:
         return True
 
     def evidence(self, what):
-        error = b""
-        if self.process.poll() is not None and self.process.stderr:
-            error = self.process.stderr.read()
-        return (f"{what}\n" + "\n".join(port.tail() for port in self.ports.values())
-                + (f"\n  [qemu] {error.decode(errors='replace')}" if error else ""))
+        error = ""
+        if not self.selector.get_map():
+            # Its ports are closed already; a signal that ended it is a negative status.
+            error = f"\n  [qemu] ended with status {self.process.wait()}"
+            if self.process.stderr:
+                error += ": " + self.process.stderr.read().decode(errors="replace")
+        return f"{what}\n" + "\n".join(port.tail() for port in self.ports.values()) + error
 
     def wait(self, name, pattern, limit):
         """Waits until system `name` prints `pattern`; returns the match."""
