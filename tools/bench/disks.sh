@@ -15,7 +15,8 @@ if [ "$CASE" = first ]; then
 	say "disk $(measure-disk $DISK "$JOB" "$COUNT" 2>&1)"
 else
 	must insmod /mint.ko
-	make_oses 1 1 512M "$CMDLINE"
+	# A kernel that has less than 512 MiB does without huge pages.
+	make_oses 1 1 768M "$CMDLINE"
 	must put $MINT/os1/devices $DISK
 	if [ "$CASE" = successor_beside_busy ]; then
 		must measure-disk $OWN_DISK "$JOB" 1
