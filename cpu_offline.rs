@@ -2,7 +2,7 @@
 
 //! CPUs taken from the first OS, and given back.
 //!
-//! Lock order: the CPU hotplug lock, then [`OWNERS`]. So `OWNERS` is never held across
+//! Lock order: [`HOTPLUG`], then the kernel's CPU hotplug lock, then [`OWNERS`]. So `OWNERS` is never held across
 //! `remove_cpu()` or `add_cpu()`, which take the former.
 
 use crate::{firmware::acpi::XAPIC_ID_MAX, timing::Exclusive};
@@ -22,6 +22,20 @@ kernel::sync::global_lock! {
         list: KVec::new(),
         asleep: false,
     };
+}
+
+kernel::sync::global_lock! {
+    // SAFETY: Initialised by `Hotplug::register()`, before any CPU can be taken.
+    unsafe(uninit) static HOTPLUG: Mutex<()> = ();
+}
+
+/// Holds off Mint's own CPU hotplug while this lives, and waits for what is under way.
+///
+/// Held for `remove_cpu()` and `add_cpu()`, and while the kernel has hotplug disabled for a step of
+/// Mint's: then it would refuse the other at once, or after half a second.
+#[must_use]
+pub(crate) fn keep_hotplug() -> impl Sized {
+    HOTPLUG.lock()
 }
 
 struct Owners {
@@ -80,6 +94,8 @@ impl Hotplug {
     pub(crate) fn register() -> Result<Self> {
         // SAFETY: Called once, as the function's documentation asks.
         unsafe { OWNERS.init() };
+        // SAFETY: As above.
+        unsafe { HOTPLUG.init() };
         // A prepare callback runs on another CPU, before the one that is to come online gets its
         // INIT. SAFETY: The name and the callback are static; the state is removed on drop.
         let state = unsafe {
@@ -167,8 +183,12 @@ impl OwnedCpu {
             owners.check_awake(os)?;
             owners.list.push(owner, GFP_KERNEL)?;
         }
-        // SAFETY: `cpu` is a possible CPU.
-        match unsafe { bindings::remove_cpu(id) } {
+        let removed = {
+            let _guard = keep_hotplug();
+            // SAFETY: `cpu` is a possible CPU.
+            unsafe { bindings::remove_cpu(id) }
+        };
+        match removed {
             0 => {
                 set_phase(id, Phase::Held, exclusive);
                 // INVARIANT: It is offline now, and the prepare callback keeps it so.
@@ -206,8 +226,11 @@ impl Drop for OwnedCpu {
     fn drop(&mut self) {
         // It stays owned until it is online, so that nobody else takes it on its way.
         set_phase(self.cpu, Phase::Returning, &Exclusive::default());
-        // SAFETY: By the type invariants it is a CPU that was online before.
-        let result = unsafe { bindings::add_cpu(self.cpu) };
+        let result = {
+            let _guard = keep_hotplug();
+            // SAFETY: By the type invariants it is a CPU that was online before.
+            unsafe { bindings::add_cpu(self.cpu) }
+        };
         if result < 0 {
             pr_err!(
                 "CPU {} did not come back online (error {}): try /sys/devices/system/cpu/cpu{}/online\n",

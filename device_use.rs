@@ -12,10 +12,7 @@ use kernel::{
     error::from_err_ptr,
     prelude::*,
     str::CString,
-    sync::{
-        atomic::{Atomic, Relaxed},
-        rcu,
-    }, //
+    sync::atomic::{Atomic, Relaxed}, //
 };
 
 // include/linux/blkdev.h
@@ -23,16 +20,16 @@ const BLK_OPEN_READ: bindings::blk_mode_t = 1 << 0;
 /// Also without a medium.
 const BLK_OPEN_NDELAY: bindings::blk_mode_t = 1 << 3;
 
-// include/linux/netdevice.h
+// include/linux/netdevice.h, include/linux/rtnetlink.h
 #[allow(
     improper_ctypes,
     reason = "what locks have for debugging is empty in most kernels"
 )]
 extern "C" {
-    fn dev_get_by_name_rcu(
-        net: *mut bindings::net,
-        name: *const c_char,
-    ) -> *mut bindings::net_device;
+    fn rtnl_lock();
+    fn rtnl_unlock();
+    fn __dev_get_by_name(net: *mut bindings::net, name: *const c_char)
+        -> *mut bindings::net_device;
     fn netif_get_flags(device: *const bindings::net_device) -> c_uint;
 }
 
@@ -86,7 +83,8 @@ impl<'a> Unused<'a> {
         match class.to_bytes() {
             // SAFETY: The caller's promise. Partitions, which are below, are in use if the disk is.
             b"block" => self.look_at_disk(unsafe { (*device).devt }, name)?,
-            b"net" => self.look_at_interface(name)?,
+            // SAFETY: As above.
+            b"net" => unsafe { self.look_at_interface(device) }?,
             _ => return Ok(true),
         }
         Ok(false)
@@ -94,6 +92,15 @@ impl<'a> Unused<'a> {
 
     fn look_at_disk(&mut self, number: bindings::dev_t, name: &CStr) -> Result {
         let os = self.os;
+        if number == 0 {
+            // A path of a disk with several (GENHD_FL_HIDDEN), which is none of its device's.
+            pr_err!(
+                "{}: nobody can tell whether {} is in use, a path of a disk that may have others: unbind its driver first\n",
+                &**os,
+                name
+            );
+            return Err(EBUSY);
+        }
         let disk = Disk::open(number).inspect_err(|error| {
             pr_err!(
                 "{}: disk {} is in use (error {}): unmount it, and take it out of volumes and swap\n",
@@ -111,11 +118,22 @@ impl<'a> Unused<'a> {
         Ok(())
     }
 
-    fn look_at_interface(&self, name: &CStr) -> Result {
-        let _guard = rcu::read_lock();
-        // SAFETY: The name is a C string, and the namespace is static.
-        let interface =
-            unsafe { dev_get_by_name_rcu(addr_of_mut!(bindings::init_net), name.as_char_ptr()) };
+    /// # Safety
+    ///
+    /// `device` must be a device that is kept, of a network interface.
+    unsafe fn look_at_interface(&self, device: *mut bindings::device) -> Result {
+        // Under this neither its name nor its namespace changes.
+        let _rtnl = Rtnl::lock();
+        // SAFETY: The caller's promise; a device has a name.
+        let name = unsafe { CStr::from_char_ptr((*device).kobj.name) };
+        // SAFETY: The caller's promise.
+        let interface = match unsafe { is_in_first_namespace(device) } {
+            // SAFETY: The lock is held, the name is a C string, and the namespace is static.
+            true => unsafe {
+                __dev_get_by_name(addr_of_mut!(bindings::init_net), name.as_char_ptr())
+            },
+            false => ptr::null_mut(),
+        };
         if interface.is_null() {
             pr_err!(
                 "{}: network interface {} is in another network namespace: bring it back first\n",
@@ -124,7 +142,7 @@ impl<'a> Unused<'a> {
             );
             return Err(EBUSY);
         }
-        // SAFETY: RCU keeps it.
+        // SAFETY: The lock keeps it.
         if unsafe { netif_get_flags(interface) } & bindings::net_device_flags_IFF_UP != 0 {
             pr_err!(
                 "{}: network interface {} is up: ip link set {} down\n",
@@ -135,6 +153,43 @@ impl<'a> Unused<'a> {
             return Err(EBUSY);
         }
         Ok(())
+    }
+}
+
+/// Whether `device` is in the network namespace that is there from boot on.
+///
+/// # Safety
+///
+/// It must be a device that is kept, of a network interface.
+unsafe fn is_in_first_namespace(device: *mut bindings::device) -> bool {
+    // SAFETY: The caller's promise; a class is static.
+    let class = unsafe { &*(*device).class };
+    // SAFETY: The operations are static, if there are some.
+    let operations = unsafe { class.ns_type.as_ref() };
+    let first = operations.and_then(|operations| operations.initial_ns);
+    match (class.namespace, first) {
+        // SAFETY: The first is given the device that it is for, the second takes nothing.
+        (Some(of), Some(first)) => unsafe { of(device) == first() },
+        // A kernel without namespaces.
+        _ => true,
+    }
+}
+
+/// The lock of all network interfaces, held while this lives.
+struct Rtnl(());
+
+impl Rtnl {
+    fn lock() -> Self {
+        // SAFETY: Released when this is dropped.
+        unsafe { rtnl_lock() };
+        Rtnl(())
+    }
+}
+
+impl Drop for Rtnl {
+    fn drop(&mut self) {
+        // SAFETY: It was taken when this was made.
+        unsafe { rtnl_unlock() };
     }
 }
 

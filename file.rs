@@ -55,7 +55,9 @@ impl OpenFile {
         // So it is looked at before.
         Self::open_with(path, bindings::O_PATH)?.check_stored()?;
         // Not to wait for a writer, should it have become a FIFO.
-        Self::open_with(path, bindings::O_LARGEFILE | bindings::O_NONBLOCK)
+        let file = Self::open_with(path, bindings::O_LARGEFILE | bindings::O_NONBLOCK)?;
+        file.check_stored()?;
+        Ok(file)
     }
 
     fn open(path: &CStr) -> Result<Self> {

@@ -15,13 +15,12 @@ use kernel::{
     str::CString, //
 };
 
-// kernel/irq/msi.c, drivers/iommu/iommu.c
+// drivers/iommu/iommu.c
 #[allow(
     improper_ctypes,
     reason = "what locks have for debugging is empty in most kernels"
 )]
 extern "C" {
-    fn msi_device_has_isolated_msi(device: *mut bindings::device) -> bool;
 
     fn iommu_group_for_each_dev(
         group: *mut bindings::iommu_group,
@@ -50,8 +49,8 @@ impl DmaMap {
     ///
     /// # Errors
     ///
-    /// `EOPNOTSUPP` if their interrupts are remapped, `EBUSY` if the IOMMU can't tell one of them
-    /// from another function; the log says so, for `os`. Those of mapping the memory.
+    /// `EBUSY` if the IOMMU can't tell one of them from another function; the log says so, for `os`.
+    /// Those of mapping the memory.
     pub(crate) fn for_all<'a>(
         functions: impl Iterator<Item = &'a PciFunction> + Clone,
         memory: &[Range],
@@ -59,15 +58,6 @@ impl DmaMap {
     ) -> Result<KVec<DmaMap>> {
         let mut maps: KVec<DmaMap> = KVec::new();
         for function in functions.clone() {
-            // SAFETY: The function is kept.
-            if unsafe { msi_device_has_isolated_msi(function.as_device()) } {
-                pr_err!(
-                    "{}: the first OS remaps the interrupts of {}, which then can't reach another: boot it with intremap=off\n",
-                    &**os,
-                    Shown(function.address())
-                );
-                return Err(EOPNOTSUPP);
-            }
             let Some(group) = Group::of(function) else {
                 continue;
             };
@@ -183,7 +173,7 @@ impl Others {
     }
 }
 
-/// Whether `device` is a PCI bridge, which uses no memory by itself.
+/// Whether `device` is a PCI-to-PCI bridge, which uses no memory by itself.
 ///
 /// # Safety
 ///
@@ -196,7 +186,7 @@ unsafe fn is_bridge(device: *mut bindings::device) -> bool {
     // SAFETY: It is part of a PCI function, as was just asked.
     let function = unsafe { kernel::container_of!(device, bindings::pci_dev, dev) };
     // SAFETY: As above.
-    (unsafe { (*function).class }) >> 16 == bindings::PCI_BASE_CLASS_BRIDGE
+    (unsafe { (*function).class }) >> 8 == bindings::PCI_CLASS_BRIDGE_PCI
 }
 
 impl Drop for Group {

@@ -264,32 +264,10 @@ impl Loaded {
     ///
     /// # Errors
     ///
-    /// `EINVAL` if the kernel can't reach one of them; the log says which. Those of
-    /// [`Devices::take`].
+    /// Those of [`Devices::take`].
     pub(crate) fn take_devices(&self, config: &Config, os: &CString) -> Result<Devices> {
         let memory = [self.layout.range(), self.layout.low.ram()];
-        let devices = Devices::take(&config.devices, &memory, os)?;
-        let mode = self.files.kernel.image.mode;
-        if let Some(bridge) = devices
-            .bridges()
-            .iter()
-            .find(|bridge| !bridge.is_reached_in(mode))
-        {
-            pr_err!(
-                "{}: a 32-bit kernel does not reach the configuration of bus {:02x}, which is above 4 GiB\n",
-                &**os,
-                bridge.first_bus
-            );
-            return Err(EINVAL);
-        }
-        if mode == Mode::Protected && devices.bars_end() > layout::FOUR_GIB {
-            pr_err!(
-                "{}: a 32-bit kernel does not reach devices whose memory is above 4 GiB\n",
-                &**os
-            );
-            return Err(EINVAL);
-        }
-        Ok(devices)
+        Devices::take(&config.devices, self.files.kernel.image.mode, &memory, os)
     }
 }
 

@@ -61,9 +61,8 @@ mod work_queue;
 use crate::{
     cpu_offline::Hotplug, first_os_events::FirstOsEvents, history::History, kobject::Node,
     local_apic::LocalApic, mem_reserve::Pool, memmap::Range, mint_kexec::Images,
-    os_instance::Machine, pci_devices::Keeper, stepping_stone::SteppingStone, sysfs::Root,
+    os_instance::Machine, stepping_stone::SteppingStone, sysfs::Root,
 };
-use kernel::{driver::Registration, pci};
 
 module! {
     type: Mint,
@@ -95,7 +94,7 @@ module! {
 struct Mint {
     root: Pin<KBox<Node<Root>>>,
     _events: Pin<KBox<FirstOsEvents>>,
-    _driver: Pin<KBox<Registration<pci::Adapter<Keeper>>>>,
+    _driver: pci_devices::Driver,
     _hotplug: Hotplug,
 }
 
@@ -124,7 +123,7 @@ impl kernel::Module for Mint {
             machine.pool.free_low() >> 10
         );
         let hotplug = Hotplug::register()?;
-        let driver = KBox::pin_init(pci_devices::driver(), GFP_KERNEL)?;
+        let driver = pci_devices::Driver::register()?;
         let events = KBox::pin_init(FirstOsEvents::watch(machine.clone()), GFP_KERNEL)?;
         Ok(Mint {
             root: Node::in_kernel(c"mint", Root::new(machine))?,

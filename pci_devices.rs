@@ -11,6 +11,8 @@ use crate::{
     device_use::Unused,
     host_bridge::{ecam_of, HostBridge, MAX_BRIDGES},
     iommu::DmaMap,
+    kernel_image::Mode,
+    layout::FOUR_GIB,
     log::Shown,
     memmap::Range,
     pci_function::{self, PciFunction, SavedState},
@@ -31,7 +33,7 @@ use kernel::{
 const DRIVER: &CStr = c"mint";
 
 kernel::sync::global_lock! {
-    // SAFETY: Initialised by `driver()`, before any function can be claimed.
+    // SAFETY: Initialised by `Driver::register()`, before any function can be claimed.
     unsafe(uninit) static CLAIMS: Mutex<KVec<Owner>> = KVec::new();
 }
 
@@ -39,6 +41,8 @@ kernel::sync::global_lock! {
 struct Owner {
     address: Address,
     os: CString,
+    /// Mint's driver is bound to it.
+    is_kept: bool,
 }
 
 /// The driver of functions that an OS has.
@@ -57,17 +61,69 @@ impl pci::Driver for Keeper {
         _info: Option<&'bound Self::IdInfo>,
     ) -> impl PinInit<Self::Data<'bound>, Error> + 'bound {
         let address = pci_function::address(device).ok_or(ENODEV)?;
-        let claims = CLAIMS.lock();
-        let is_claimed = claims.iter().any(|owner| owner.address == address);
+        let is_claimed = set_kept(address, true);
         is_claimed.then_some(Keeper(())).ok_or(ENODEV)
+    }
+
+    fn unbind(device: &pci::Device<device::Core<'_>>, _this: Pin<&Keeper>) {
+        if let Some(address) = pci_function::address(device) {
+            set_kept(address, false);
+        }
     }
 }
 
-/// Registers the driver. To be called once.
-pub(crate) fn driver() -> impl PinInit<Registration<pci::Adapter<Keeper>>, Error> {
-    // SAFETY: Called once, as the function's documentation asks.
-    unsafe { CLAIMS.init() };
-    Registration::new(DRIVER, this_module::<crate::Mint>())
+/// Notes whether Mint's driver is bound to the function at `address`; returns whether that is some
+/// OS's.
+fn set_kept(address: Address, is_kept: bool) -> bool {
+    let mut claims = CLAIMS.lock();
+    match claims.iter_mut().find(|owner| owner.address == address) {
+        Some(owner) => {
+            owner.is_kept = is_kept;
+            true
+        }
+        None => false,
+    }
+}
+
+/// Whether Mint's driver is bound to the function at `address`.
+fn is_kept(address: Address) -> bool {
+    let claims = CLAIMS.lock();
+    let mut owners = claims.iter();
+    owners.any(|owner| owner.address == address && owner.is_kept)
+}
+
+/// The driver, registered for as long as this lives.
+pub(crate) struct Driver {
+    _registration: Pin<KBox<Registration<pci::Adapter<Keeper>>>>,
+    // After the driver, which looks at them.
+    _claims: Claims,
+}
+
+impl Driver {
+    /// Registers it. To be called once.
+    ///
+    /// # Errors
+    ///
+    /// Those of the registration.
+    pub(crate) fn register() -> Result<Self> {
+        // SAFETY: Called once, as the function's documentation asks.
+        unsafe { CLAIMS.init() };
+        let registration = Registration::new(DRIVER, this_module::<crate::Mint>());
+        Ok(Driver {
+            _registration: KBox::pin_init(registration, GFP_KERNEL)?,
+            _claims: Claims(()),
+        })
+    }
+}
+
+/// Stands for [`CLAIMS`].
+struct Claims(());
+
+impl Drop for Claims {
+    fn drop(&mut self) {
+        // A static is never dropped, and an empty list keeps its room.
+        *CLAIMS.lock() = KVec::new();
+    }
 }
 
 /// A function that is an OS's, in [`CLAIMS`] for as long as this lives.
@@ -78,6 +134,7 @@ impl Claim {
         let owner = Owner {
             address,
             os: CString::try_from(&**os)?,
+            is_kept: false,
         };
         let mut claims = CLAIMS.lock();
         check_owner(&claims, address, os)?;
@@ -119,7 +176,8 @@ impl Selection {
     /// # Errors
     ///
     /// `ENODEV` for what is not there, `EINVAL` for what can't be given away, `EBUSY` for what is
-    /// another OS's or has a driver by somebody's choice; the log says which. `ENOMEM`.
+    /// another OS's or has a driver by somebody's choice, `EOPNOTSUPP` for what has its interrupts
+    /// remapped; the log says which. `ENOMEM`.
     fn new(requests: &[Request], os: &CString) -> Result<Self> {
         let functions = PciFunction::all()?;
         let mut described = KVec::with_capacity(functions.len(), GFP_KERNEL)?;
@@ -151,9 +209,42 @@ impl Selection {
                 );
                 return Err(EBUSY);
             }
+            if function.has_isolated_msi() {
+                pr_err!(
+                    "{}: the first OS remaps the interrupts of {}, which then can't reach another: boot it with intremap=off\n",
+                    &**os,
+                    Shown(function.address())
+                );
+                return Err(EOPNOTSUPP);
+            }
         }
         drop(claims);
         Ok(selection)
+    }
+
+    /// Checks that a kernel that is entered in `mode` reaches all, below `bridges`.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if a 32-bit one does not; the log says what.
+    fn check_reach(&self, bridges: &[HostBridge], mode: Mode, os: &CString) -> Result {
+        if let Some(bridge) = bridges.iter().find(|bridge| !bridge.is_reached_in(mode)) {
+            pr_err!(
+                "{}: a 32-bit kernel does not reach the configuration of bus {:02x}, which is above 4 GiB\n",
+                &**os,
+                bridge.first_bus
+            );
+            return Err(EINVAL);
+        }
+        let mut wanted = self.wanted();
+        if mode == Mode::Protected && wanted.any(|function| function.bars_end() > FOUR_GIB) {
+            pr_err!(
+                "{}: a 32-bit kernel does not reach devices whose memory is above 4 GiB\n",
+                &**os
+            );
+            return Err(EINVAL);
+        }
+        Ok(())
     }
 
     fn wanted(&self) -> impl Iterator<Item = &PciFunction> {
@@ -172,7 +263,9 @@ impl Selection {
         let mut bridges = KVec::new();
         for unit in pci_unit::units(&self.described) {
             let Unit {
-                domain, first_bus, ..
+                domain,
+                first_bus,
+                last_bus,
             } = unit;
             let first = self
                 .wanted()
@@ -182,7 +275,9 @@ impl Selection {
             // arch/x86/pci/common.c).
             let ecam = domain
                 .checked_add(1)
-                .zip(ecam_of(mcfg.bytes(), domain, first_bus));
+                .zip(ecam_of(mcfg.bytes(), domain, first_bus))
+                // An ECAM that ends among its buses is none for the last of them.
+                .filter(|_| ecam_of(mcfg.bytes(), domain, last_bus).is_some());
             let Some((segment, ecam)) = ecam else {
                 pr_err!(
                     "{}: the machine has no ECAM (ACPI table MCFG) for bus {:04x}:{:02x}\n",
@@ -220,6 +315,8 @@ pub(crate) fn check(requests: &[Request], os: &CString) -> Result {
 struct Held {
     function: PciFunction,
     phase: Phase,
+    /// It was reset, and is configured as before, so that a driver of the first OS can have it.
+    is_whole: bool,
     // Last, so that nobody else claims it before it has its driver back.
     _claim: Claim,
 }
@@ -230,7 +327,9 @@ enum Phase {
     Claimed,
     /// Its driver is Mint's.
     Kept,
-    /// Its addresses are decoded, and its configuration was this.
+    /// Its addresses are decoded.
+    Enabled,
+    /// Its configuration was this.
     Ready(SavedState),
 }
 
@@ -239,7 +338,9 @@ impl Held {
     fn keep(&mut self, os: &CString) -> Result {
         self.function.set_override(DRIVER)?;
         self.phase = Phase::Kept;
-        if self.function.rebind() {
+        self.function.unbind();
+        self.function.bind();
+        if is_kept(self.function.address()) {
             return Ok(());
         }
         pr_err!(
@@ -253,6 +354,7 @@ impl Held {
     fn make_ready(&mut self, os: &CString) -> Result {
         let mut enable = || {
             self.function.enable()?;
+            self.phase = Phase::Enabled;
             self.function.quiesce()?;
             self.phase = Phase::Ready(self.function.save()?);
             Ok(())
@@ -267,25 +369,41 @@ impl Held {
         })
     }
 
-    fn restore(&self) -> Result {
-        match &self.phase {
-            Phase::Ready(state) => self.function.restore(state),
+    /// Configures it as it was when it was taken, once its unit was reset, as `reset` tells.
+    fn restore(&mut self, reset: Result) -> Result {
+        // What the first OS does not have any more is not ours to configure.
+        let restored = match &self.phase {
+            Phase::Ready(state) if self.function.is_there() => self.function.restore(state),
             _ => Ok(()),
-        }
+        };
+        let result = reset.and(restored);
+        self.is_whole = result.is_ok();
+        result
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        if let Phase::Ready(_) = self.phase {
-            self.function.disable();
-        }
         if let Phase::Claimed = self.phase {
             return;
         }
         let _ = self.function.set_override(c"");
-        // Whether there is a driver for it is not ours to say.
-        self.function.rebind();
+        self.function.unbind();
+        if !self.function.is_there() {
+            return;
+        }
+        if let Phase::Enabled | Phase::Ready(_) = self.phase {
+            self.function.disable();
+        }
+        if self.is_whole {
+            // Whether there is a driver for it is not ours to say.
+            self.function.bind();
+        } else {
+            pr_err!(
+                "{} could not be reset, and is left without a driver\n",
+                Shown(self.function.address())
+            );
+        }
     }
 }
 
@@ -301,19 +419,26 @@ pub(crate) struct Devices {
 }
 
 impl Devices {
-    /// Takes what `os` asks for by `requests`, and resets it. Its DMA then reaches `memory`, and no
-    /// other if there is an IOMMU.
+    /// Takes what `os`, whose kernel is entered in `mode`, asks for by `requests`, and resets it. Its
+    /// DMA then reaches `memory`, and no other if there is an IOMMU.
     ///
     /// # Errors
     ///
-    /// `ENODEV` for what is not there; `EINVAL` for what can't be given away; `EBUSY` for what is in
-    /// use, or another OS's; `EOPNOTSUPP` for what has no ECAM, can't be reset, or has its
-    /// interrupts remapped; the log says which. `ENOMEM`.
-    pub(crate) fn take(requests: &[Request], memory: &[Range], os: &CString) -> Result<Self> {
+    /// `ENODEV` for what is not there; `EINVAL` for what can't be given away, or not to such a
+    /// kernel; `EBUSY` for what is in use, or another OS's; `EOPNOTSUPP` for what has no ECAM, or has
+    /// its interrupts remapped; `ENOTTY` for what can't be reset; the log says which. `ENOMEM`.
+    pub(crate) fn take(
+        requests: &[Request],
+        mode: Mode,
+        memory: &[Range],
+        os: &CString,
+    ) -> Result<Self> {
         let selection = Selection::new(requests, os)?;
+        let bridges = selection.bridges(os)?;
+        selection.check_reach(&bridges, mode, os)?;
         let mut devices = Devices {
             os: CString::try_from(&**os)?,
-            bridges: selection.bridges(os)?,
+            bridges,
             units: KVec::new(),
             maps: KVec::new(),
             held: KVec::new(),
@@ -331,6 +456,7 @@ impl Devices {
                     _claim: Claim::new(function.address(), os)?,
                     function,
                     phase: Phase::Claimed,
+                    is_whole: true,
                 };
                 devices.held.push(held, GFP_KERNEL)?;
             }
@@ -359,73 +485,70 @@ impl Devices {
         &self.bridges
     }
 
-    /// The end of the highest range of memory that a BAR has, in bytes.
-    pub(crate) fn bars_end(&self) -> u64 {
-        let ends = self.held.iter().map(|held| held.function.bars_end());
-        ends.max().unwrap_or(0)
-    }
-
     /// Keeps the functions from reading and writing memory.
     ///
     /// # Errors
     ///
     /// `EIO` if one does not do as it is told; the log says which.
     pub(crate) fn quiesce(&self) -> Result {
+        let mut result = Ok(());
         for Held { function, .. } in &self.held {
-            function.quiesce().inspect_err(|_| {
+            let quiet = function.quiesce().inspect_err(|_| {
                 pr_err!(
                     "{}: {} does not stop using memory: its memory and CPUs are kept\n",
                     &*self.os,
                     Shown(function.address())
                 );
-            })?;
+            });
+            result = result.and(quiet);
         }
-        Ok(())
+        result
     }
 
     /// Resets the functions, and configures them as they were when they were taken.
     ///
     /// # Errors
     ///
-    /// `EOPNOTSUPP` if one can't be reset, and those of the reset; the log says which.
-    pub(crate) fn reset(&self) -> Result {
+    /// `ENOTTY` if one can't be reset, and those of the reset; the log says which. The others are
+    /// reset nevertheless.
+    pub(crate) fn reset(&mut self) -> Result {
+        let mut result = Ok(());
         for unit in &self.units {
-            self.reset_unit(unit)?;
+            let reset = reset_unit(&self.held, unit, &self.os);
+            for held in &mut self.held {
+                if unit.has(&held.function.address()) {
+                    result = result.and(held.restore(reset));
+                }
+            }
         }
-        for held in &self.held {
-            held.restore()?;
-        }
-        Ok(())
+        result
     }
+}
 
-    fn reset_unit(&self, unit: &Unit) -> Result {
-        let functions = || {
-            let all = self.held.iter().map(|held| &held.function);
-            all.filter(|function| unit.has(&function.address()))
-        };
-        functions().for_each(PciFunction::wake);
-        // A bridge is only reset with all that is below it.
-        let one_by_one = functions().all(|function| function.has_reset() && !function.is_bridge());
-        let failed = |function: &PciFunction, error: &Error| {
-            pr_err!(
-                "{}: {} can't be reset (error {})\n",
-                &*self.os,
-                Shown(function.address()),
-                error.to_errno()
-            );
-        };
-        if one_by_one {
-            return functions().try_for_each(|function| {
-                function
-                    .reset()
-                    .inspect_err(|error| failed(function, error))
-            });
-        }
-        let first = functions()
-            .find(|function| unit.is_above(&function.address()))
-            .ok_or(ENODEV)?;
-        first.reset_bus().inspect_err(|error| failed(first, error))
+/// Resets those of `held` that make up `unit`, for `os`.
+fn reset_unit(held: &[Held], unit: &Unit, os: &CString) -> Result {
+    let functions = || {
+        let all = held.iter().map(|held| &held.function);
+        all.filter(|function| unit.has(&function.address()) && function.is_there())
+    };
+    functions().for_each(PciFunction::wake);
+    // A bridge is only reset with all that is below it.
+    let has_resets = functions().all(|function| function.has_reset() && !function.is_bridge());
+    if has_resets && functions().try_for_each(PciFunction::reset).is_ok() {
+        return Ok(());
     }
+    let Some(first) = functions().find(|function| unit.is_above(&function.address())) else {
+        // It has gone.
+        return Ok(());
+    };
+    first.reset_bus().inspect_err(|error| {
+        pr_err!(
+            "{}: {} can't be reset (error {})\n",
+            &**os,
+            Shown(first.address()),
+            error.to_errno()
+        );
+    })
 }
 
 impl Drop for Devices {
@@ -438,9 +561,12 @@ impl Drop for Devices {
         {
             return;
         }
-        // What fails has been logged, and the first OS's drivers reset what they are bound to.
-        let _ = self.quiesce();
+        // What fails has been logged.
+        let quiet = self.quiesce();
         let _ = self.reset();
+        if quiet.is_err() {
+            self.held.iter_mut().for_each(|held| held.is_whole = false);
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! A PCI function of the machine, as the first OS has it.
 
 use crate::{
+    cpu_offline,
     host_bridge::HostBridge,
     memmap::Range,
     pci_unit::{Address, Function, Obstacle},
@@ -17,10 +18,24 @@ use kernel::{
     time::{delay::fsleep, Delta}, //
 };
 
+// kernel/irq/msi.c
+#[allow(
+    improper_ctypes,
+    reason = "what locks have for debugging is empty in most kernels"
+)]
+extern "C" {
+    fn msi_device_has_isolated_msi(device: *mut bindings::device) -> bool;
+}
+
 // include/uapi/linux/pci_regs.h
 const PCI_COMMAND: c_int = 0x04;
 const PCI_COMMAND_MASTER: u16 = 0x4;
 const PCI_HEADER_TYPE_BRIDGE: u8 = 1;
+const PCI_EXT_CAP_ID_SRIOV: c_int = 0x10;
+/// From the SR-IOV capability on: enables virtual functions, and their memory.
+const PCI_SRIOV_CTRL: c_int = 0x08;
+const PCI_SRIOV_CTRL_VFE: u16 = 0x01;
+const PCI_SRIOV_CTRL_MSE: u16 = 0x08;
 /// From the power management capability on.
 const PCI_PM_CTRL: c_int = 4;
 const PCI_PM_CTRL_STATE_MASK: u16 = 0x3;
@@ -30,6 +45,8 @@ const NO_ANSWER: u16 = !0;
 
 /// How long a function may take from D3hot to D0 (PCI Express Base Specification 6.0, 5.9).
 const D3HOT_DELAY: Delta = Delta::from_millis(10);
+/// How long it takes for virtual functions to be gone (`sriov_disable()`, drivers/pci/iov.c).
+const VF_DELAY: Delta = Delta::from_secs(1);
 
 /// The BARs of a function (`PCI_STD_NUM_BARS`).
 const BARS: usize = 6;
@@ -102,7 +119,7 @@ impl PciFunction {
     /// What there is to know of it for who wants to give it away.
     pub(crate) fn describe(&self) -> Function {
         let device = self.as_raw();
-        // SAFETY: The references keep device and bus; these fields are set before it can be found.
+        // SAFETY: The references keep device and bus; a number that a rescan changes is one or the other.
         let (is_on_root_bus, last_bus) = unsafe {
             let bus = (*device).bus;
             ((*bus).parent.is_null(), (*bus).busn_res.end as u8)
@@ -160,13 +177,32 @@ impl PciFunction {
         })
     }
 
-    /// Unbinds whatever driver it has, and binds the one that it should have. Returns whether there
-    /// is one.
-    pub(crate) fn rebind(&self) -> bool {
+    /// Whether the first OS still has it.
+    pub(crate) fn is_there(&self) -> bool {
+        // SAFETY: The reference keeps it.
+        unsafe { bindings::kobject::state_in_sysfs_raw(&raw const (*self.as_device()).kobj) != 0 }
+    }
+
+    /// Unbinds whatever driver it has.
+    pub(crate) fn unbind(&self) {
         // SAFETY: The reference keeps it; the locks that it needs are taken there.
         unsafe { bindings::device_release_driver(self.as_device()) };
-        // SAFETY: As above.
-        unsafe { bindings::device_attach(self.as_device()) == 1 }
+    }
+
+    /// Binds the driver that it should have, if there is one.
+    pub(crate) fn bind(&self) {
+        // While a driver looks at a function, the kernel lets no CPU come or go (pci_call_probe(),
+        // drivers/pci/pci-driver.c): who wants that fails at once.
+        let _guard = cpu_offline::keep_hotplug();
+        // SAFETY: The reference keeps it; the locks that it needs are taken there.
+        let _ = unsafe { bindings::device_attach(self.as_device()) };
+    }
+
+    /// Whether the first OS remaps its interrupts, so that messages which that has not set up are
+    /// blocked.
+    pub(crate) fn has_isolated_msi(&self) -> bool {
+        // SAFETY: The reference keeps it.
+        unsafe { msi_device_has_isolated_msi(self.as_device()) }
     }
 
     /// Has its addresses decoded, by it and by the bridges to it.
@@ -185,12 +221,16 @@ impl PciFunction {
         unsafe { bindings::pci_disable_device(self.as_raw()) };
     }
 
-    /// Keeps it from reading and writing memory, and waits until what it has begun is done.
+    /// Keeps it from reading and writing memory, and from interrupting by a pin, and waits until what
+    /// it has begun is done.
     ///
     /// # Errors
     ///
     /// `EIO` if it does not do as it is told.
     pub(crate) fn quiesce(&self) -> Result {
+        self.disable_virtual_functions()?;
+        // SAFETY: The reference keeps it.
+        unsafe { bindings::pci_intx(self.as_raw(), 0) };
         // SAFETY: The reference keeps it.
         unsafe { bindings::pci_clear_master(self.as_raw()) };
         match self.read_config(PCI_COMMAND) {
@@ -202,6 +242,29 @@ impl PciFunction {
         // SAFETY: As above. What it waits for in vain is over when the function is reset.
         unsafe { bindings::pci_wait_for_pending_transaction(self.as_raw()) };
         Ok(())
+    }
+
+    /// Takes its virtual functions away, which use memory by themselves.
+    fn disable_virtual_functions(&self) -> Result {
+        // SAFETY: The reference keeps it.
+        let capability =
+            unsafe { bindings::pci_find_ext_capability(self.as_raw(), PCI_EXT_CAP_ID_SRIOV) };
+        if capability == 0 {
+            return Ok(());
+        }
+        let register = c_int::from(capability) + PCI_SRIOV_CTRL;
+        let control = self.read_config(register);
+        let enabled = PCI_SRIOV_CTRL_VFE | PCI_SRIOV_CTRL_MSE;
+        if control == NO_ANSWER || control & enabled == 0 {
+            return Ok(());
+        }
+        self.write_config(register, control & !enabled);
+        fsleep(VF_DELAY);
+        match self.read_config(register) {
+            NO_ANSWER => Ok(()),
+            control if control & enabled != 0 => Err(EIO),
+            _ => Ok(()),
+        }
     }
 
     /// Gives it full power, which whoever had it last may have taken.

@@ -15,6 +15,7 @@ from pathlib import Path
 from statistics import median
 
 import bench_boot
+import bench_disk
 import bench_load
 import bench_parallel
 import bench_phases
@@ -29,6 +30,8 @@ WAYS = {"full": "full boot", "kexec": "kexec", "successor": "successor, from sta
 MARKS = {"kernel_init": "kernel_init", "user_space": "user space"}
 ROWS = {"one": "one", "sequential2": "two, one after the other", "parallel2": "two in parallel",
         "parallel4": "four in parallel", "parallel7": "seven in parallel"}
+DISK_JOBS = {"read": ("read", "MiB/s"), "write": ("write", "MiB/s"), "random": ("random 4 KiB reads", "IOPS")}
+DISK_CASES = {"first": "first OS", "successor": "successor", "successor_beside_busy": "successor beside busy first OS"}
 
 
 def row(name, samples, unit, **more):
@@ -147,6 +150,23 @@ class Results:
         self.data["tables"]["load"] = {"skipped": why}
         print(f"\nTable 4: jobs beside each other: skipped: {why}.")
 
+    def disk(self, samples, why):
+        """`why` is the reason why one case is not there, if so."""
+        self.data["tables"]["disk"] = [
+            row(f"{case}_{job}", values, DISK_JOBS[job][1]) for (case, job), values in samples.items()]
+        lines = []
+        for job, (text, unit) in DISK_JOBS.items():
+            first = median(samples["first", job])
+            for case, values in ((case, values) for (case, its), values in samples.items() if its == job):
+                of = median(values) / first
+                lines.append([f"{text}, {DISK_CASES[case]}", *spread(values, 0), unit, f"{of:.2f}"])
+                if case != "first":
+                    self.ratio(f"{case}_over_first_{job}", of)
+        show("Table 5: an NVMe disk, in systems of one CPU", ["", "median", "min-max", "", "of first OS"], lines)
+        if why:
+            self.data["tables"]["disk_beside_busy"] = {"skipped": why}
+            print(f"\n  A successor beside a busy first OS: skipped: {why}.")
+
     def write(self, seconds):
         """Writes what there is so far."""
         self.data["discarded"] = self.rig.discarded
@@ -166,12 +186,12 @@ def bench(folder):
     started = time.monotonic()
     # Tables and progress in their order, wherever they go.
     sys.stdout.reconfigure(line_buffering=True)
-    tables = (os.environ.get("BENCH_TABLES") or "1 2 3 4").split()
+    tables = (os.environ.get("BENCH_TABLES") or "1 2 3 4 5").split()
     many = int(os.environ.get("BENCH_SAMPLES") or 7)
     # Of what takes long, fewer.
     few = min(many, 3)
     rig = Rig(folder, Path(os.environ["MINT_FIRST"]))
-    results = Results(rig, {"boot": many, "parallel": few, "memory": few, "load": few})
+    results = Results(rig, {"boot": many, "parallel": few, "memory": few, "load": few, "disk": many})
     # A start is measured with table 1, and told of in table 3.
     if "1" in tables or "3" in tables:
         samples, reports = bench_boot.measure(rig, many)
@@ -190,6 +210,10 @@ def bench(folder):
             results.no_load(why)
         else:
             results.load(bench_load.measure(rig, few))
+        results.write(time.monotonic() - started)
+    if "5" in tables:
+        why = None if tables == ["5"] else bench_disk.reason_to_skip(rig)
+        results.disk(bench_disk.measure(rig, many, bench_disk.CASES[:2] if why else bench_disk.CASES), why)
     results.write(time.monotonic() - started)
     results.close()
 

@@ -108,16 +108,17 @@ class Rig:
         # starts (cpu_get_ticks() of QEMU; KVM's offset of a new vCPU).
         self.tsc_hz = float(subprocess.run([self.programs["tsc_rate"]], check=True,
                                            capture_output=True, text=True).stdout)
-        self.small = self.make_small()
+        self.small = self.make_small("measured.cpio")
         self.accelerator = pick_accelerator(kernel, make(folder / "hello.cpio", GUEST / "first-init", []))
 
     def seconds(self, ticks):
         return ticks / self.tsc_hz
 
-    def make_small(self):
+    def make_small(self, name, files=(), modules=()):
         """An initramfs of busybox that is begun by tsc_init."""
-        return make(self.folder / "measured.cpio", self.programs["tsc_init"],
-                    [f"{BENCH}/measured-init=/bench/init", f"{self.programs['tsc_job']}=/bin/tsc_job"])
+        return make(self.folder / name, self.programs["tsc_init"],
+                    [f"{BENCH}/measured-init=/bench/init", f"{self.programs['tsc_job']}=/bin/tsc_job", *files],
+                    modules=modules, kernels=(self.kernel,))
 
     def make_debian(self, root):
         """An initramfs of the Debian `root` that is begun by tsc_init."""
@@ -140,19 +141,21 @@ class Rig:
                            cwd=tree, stdout=end)
         return output
 
-    def make_first(self, script, initrd, environment, kernel=None):
+    def make_first(self, script, initrd, environment, kernel=None, files=(), modules=()):
         """The first OS's initramfs: it runs tools/bench/`script` with `environment`, and has `initrd`.
 
-        Successors boot `kernel`, by default that of the first OS.
+        Successors boot `kernel`, by default that of the first OS. `files`, as FILE=PATH, and `modules`
+        are what the first OS has besides.
         """
         folder = self.folder / "first"
         folder.mkdir(exist_ok=True)
         assignments = "".join(f"{name}='{value}'\n" for name, value in environment.items())
-        files = [f"{initrd}=/boot/initrd", f"{BENCH}/lib.sh=/bench/lib.sh", f"{BENCH}/{script}=/bench/{script}",
+        files = [*files, f"{initrd}=/boot/initrd", f"{BENCH}/lib.sh=/bench/lib.sh", f"{BENCH}/{script}=/bench/{script}",
                  f"{SELFTESTS}/memory_use.sh=/bench/memory_use.sh"]
         files += [f"{self.programs[name]}=/bin/{name}"
                   for name in ("tsc_write", "tsc_job", "wait_state", "kexec_self")]
-        return make_initramfs(folder, kernel or self.kernel, f"LIMIT={LIMIT}\n{assignments}. /bench/{script}\n", files)
+        return make_initramfs(folder, kernel or self.kernel, f"LIMIT={LIMIT}\n{assignments}. /bench/{script}\n", files,
+                              modules=modules, first=self.kernel)
 
     def machine(self, initramfs, append, *, cpus, memory, **more):
         return Machine(self.kernel, initramfs, append, cpus=cpus, memory=memory, names=PORTS,
@@ -162,10 +165,10 @@ class Rig:
         """How TCG runs CPUs that are to be seen to run at once: see Documentation/bench.rst."""
         return "multi" if self.accelerator == "tcg" and self.cores > 1 else "single"
 
-    def first_os(self, script, initrd, environment, *, pool, kernel=None, cpus=4, memory="3G", threads="single",
-                 **more):
+    def first_os(self, script, initrd, environment, *, pool, kernel=None, files=(), modules=(), cpus=4, memory="3G",
+                 threads="single", **more):
         """Boots a first OS, has it run a script of tools/bench, and returns the Report."""
-        initramfs = self.make_first(script, initrd, environment, kernel)
+        initramfs = self.make_first(script, initrd, environment, kernel, files, modules)
         append = f"mint.run=test {NO_BROADCAST} {pool}"
         if threads == "multi":
             append += " maxcpus=1"
