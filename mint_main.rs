@@ -41,11 +41,13 @@ mod kobject;
 mod load;
 mod local_apic;
 mod log;
+mod mcfg;
 mod mem_reserve;
 mod mint_kexec;
 mod module_ref;
 mod os_instance;
 mod os_memory;
+mod pci_claims;
 mod pci_devices;
 mod pci_function;
 mod phys_memory;
@@ -94,7 +96,7 @@ module! {
 struct Mint {
     root: Pin<KBox<Node<Root>>>,
     _events: Pin<KBox<FirstOsEvents>>,
-    _driver: pci_devices::Driver,
+    _driver: pci_claims::Driver,
     _hotplug: Hotplug,
 }
 
@@ -123,7 +125,7 @@ impl kernel::Module for Mint {
             machine.pool.free_low() >> 10
         );
         let hotplug = Hotplug::register()?;
-        let driver = pci_devices::Driver::register()?;
+        let driver = pci_claims::Driver::register()?;
         let events = KBox::pin_init(FirstOsEvents::watch(machine.clone()), GFP_KERNEL)?;
         Ok(Mint {
             root: Node::in_kernel(c"mint", Root::new(machine))?,

@@ -5,11 +5,11 @@
 //! Whatever an OS holds is held by a value that gives it back when it is dropped, so that a step
 //! that fails leaves the state before it.
 //!
-//! Lock order: an OS's `inner`, then the CPU hotplug lock (by a work item too, for which `inner`
-//! waits), then the CPU owners; or `inner`, then the locks of PCI devices, then the claims to them; or
-//! `inner`, then one of: the list of images, the announcer's kobject, the gate of the local APIC.
-//! But for the CPU hotplug lock, no lock is shared by the loads and starts of different OSes for more
-//! than moments.
+//! Lock order: an OS's `inner`, then what keeps CPU hotplug and the binding of drivers apart, then the
+//! CPU hotplug lock (by a work item too, for which `inner` waits), then the CPU owners, or the locks of
+//! PCI devices, then the claims to them; or `inner`, then one of: the list of images, the announcer's
+//! kobject, the gate of the local APIC. But for the first two of these, no lock is shared by the loads
+//! and starts of different OSes for more than moments.
 
 use crate::{
     backoff::Backoff,

@@ -1,11 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The PCI functions of an OS, taken from the first OS and given back.
-//!
-//! While an OS has a function, a driver of Mint's own is bound to it, which does nothing but keep
-//! others off.
-//!
-//! Lock order: the locks of devices, then [`CLAIMS`], which is taken when the driver is bound.
 
 use crate::{
     device_use::Unused,
@@ -14,155 +9,13 @@ use crate::{
     kernel_image::Mode,
     layout::FOUR_GIB,
     log::Shown,
+    mcfg::Mcfg,
     memmap::Range,
-    pci_function::{self, PciFunction, SavedState},
-    pci_unit::{self, Address, Function, Request, Unit},
+    pci_claims::{self, Claim, DRIVER},
+    pci_function::{PciFunction, SavedState},
+    pci_unit::{self, Function, Request, Unit},
 };
-use kernel::{
-    bindings,
-    device,
-    device_id::IdArray,
-    driver::Registration,
-    module::this_module,
-    pci,
-    prelude::*,
-    str::CString, //
-};
-
-/// The name of the driver that is bound to functions that an OS has.
-const DRIVER: &CStr = c"mint";
-
-kernel::sync::global_lock! {
-    // SAFETY: Initialised by `Driver::register()`, before any function can be claimed.
-    unsafe(uninit) static CLAIMS: Mutex<KVec<Owner>> = KVec::new();
-}
-
-/// Whose a function is.
-struct Owner {
-    address: Address,
-    os: CString,
-    /// Mint's driver is bound to it.
-    is_kept: bool,
-}
-
-/// The driver of functions that an OS has.
-pub(crate) struct Keeper(());
-
-static IDS: IdArray<pci::DeviceId, (), 0> = IdArray::new_without_index([]);
-
-impl pci::Driver for Keeper {
-    type IdInfo = ();
-    type Data<'bound> = Self;
-    // It matches what `driver_override` names it for.
-    const ID_TABLE: pci::IdTable<Self::IdInfo> = &IDS;
-
-    fn probe<'bound>(
-        device: &'bound pci::Device<device::Core<'_>>,
-        _info: Option<&'bound Self::IdInfo>,
-    ) -> impl PinInit<Self::Data<'bound>, Error> + 'bound {
-        let address = pci_function::address(device).ok_or(ENODEV)?;
-        let is_claimed = set_kept(address, true);
-        is_claimed.then_some(Keeper(())).ok_or(ENODEV)
-    }
-
-    fn unbind(device: &pci::Device<device::Core<'_>>, _this: Pin<&Keeper>) {
-        if let Some(address) = pci_function::address(device) {
-            set_kept(address, false);
-        }
-    }
-}
-
-/// Notes whether Mint's driver is bound to the function at `address`; returns whether that is some
-/// OS's.
-fn set_kept(address: Address, is_kept: bool) -> bool {
-    let mut claims = CLAIMS.lock();
-    match claims.iter_mut().find(|owner| owner.address == address) {
-        Some(owner) => {
-            owner.is_kept = is_kept;
-            true
-        }
-        None => false,
-    }
-}
-
-/// Whether Mint's driver is bound to the function at `address`.
-fn is_kept(address: Address) -> bool {
-    let claims = CLAIMS.lock();
-    let mut owners = claims.iter();
-    owners.any(|owner| owner.address == address && owner.is_kept)
-}
-
-/// The driver, registered for as long as this lives.
-pub(crate) struct Driver {
-    _registration: Pin<KBox<Registration<pci::Adapter<Keeper>>>>,
-    // After the driver, which looks at them.
-    _claims: Claims,
-}
-
-impl Driver {
-    /// Registers it. To be called once.
-    ///
-    /// # Errors
-    ///
-    /// Those of the registration.
-    pub(crate) fn register() -> Result<Self> {
-        // SAFETY: Called once, as the function's documentation asks.
-        unsafe { CLAIMS.init() };
-        let registration = Registration::new(DRIVER, this_module::<crate::Mint>());
-        Ok(Driver {
-            _registration: KBox::pin_init(registration, GFP_KERNEL)?,
-            _claims: Claims(()),
-        })
-    }
-}
-
-/// Stands for [`CLAIMS`].
-struct Claims(());
-
-impl Drop for Claims {
-    fn drop(&mut self) {
-        // A static is never dropped, and an empty list keeps its room.
-        *CLAIMS.lock() = KVec::new();
-    }
-}
-
-/// A function that is an OS's, in [`CLAIMS`] for as long as this lives.
-struct Claim(Address);
-
-impl Claim {
-    fn new(address: Address, os: &CString) -> Result<Self> {
-        let owner = Owner {
-            address,
-            os: CString::try_from(&**os)?,
-            is_kept: false,
-        };
-        let mut claims = CLAIMS.lock();
-        check_owner(&claims, address, os)?;
-        claims.push(owner, GFP_KERNEL)?;
-        Ok(Claim(address))
-    }
-}
-
-impl Drop for Claim {
-    fn drop(&mut self) {
-        CLAIMS.lock().retain(|owner| owner.address != self.0);
-    }
-}
-
-fn check_owner(claims: &[Owner], address: Address, os: &CString) -> Result {
-    match claims.iter().find(|owner| owner.address == address) {
-        None => Ok(()),
-        Some(owner) => {
-            pr_err!(
-                "{}: {} belongs to '{}'\n",
-                &**os,
-                Shown(address),
-                &*owner.os
-            );
-            Err(EBUSY)
-        }
-    }
-}
+use kernel::{prelude::*, str::CString};
 
 /// What is asked for, found among the functions of the machine.
 struct Selection {
@@ -179,7 +32,11 @@ impl Selection {
     /// another OS's or has a driver by somebody's choice, `EOPNOTSUPP` for what has its interrupts
     /// remapped; the log says which. `ENOMEM`.
     fn new(requests: &[Request], os: &CString) -> Result<Self> {
-        let functions = PciFunction::all()?;
+        // Most OSes ask for nothing.
+        let functions = match requests {
+            [] => KVec::new(),
+            _ => PciFunction::all()?,
+        };
         let mut described = KVec::with_capacity(functions.len(), GFP_KERNEL)?;
         for function in &functions {
             described.push(function.describe(), GFP_KERNEL)?;
@@ -198,9 +55,8 @@ impl Selection {
             functions,
             described,
         };
-        let claims = CLAIMS.lock();
         for function in selection.wanted() {
-            check_owner(&claims, function.address(), os)?;
+            pci_claims::check(function.address(), os)?;
             if function.has_override() {
                 pr_err!(
                     "{}: the driver of {} is chosen by its driver_override: write an empty line there first\n",
@@ -218,7 +74,6 @@ impl Selection {
                 return Err(EOPNOTSUPP);
             }
         }
-        drop(claims);
         Ok(selection)
     }
 
@@ -287,7 +142,7 @@ impl Selection {
                 );
                 return Err(EOPNOTSUPP);
             };
-            bridges.push(first.bridge_above(segment, ecam), GFP_KERNEL)?;
+            bridges.push(first.bridge_above(&unit, segment, ecam), GFP_KERNEL)?;
         }
         if bridges.len() > MAX_BRIDGES {
             pr_err!(
@@ -340,7 +195,7 @@ impl Held {
         self.phase = Phase::Kept;
         self.function.unbind();
         self.function.bind();
-        if is_kept(self.function.address()) {
+        if pci_claims::is_kept(self.function.address()) {
             return Ok(());
         }
         pr_err!(
@@ -567,45 +422,5 @@ impl Drop for Devices {
         if quiet.is_err() {
             self.held.iter_mut().for_each(|held| held.is_whole = false);
         }
-    }
-}
-
-/// The machine's table MCFG, which tells where the ECAM is.
-///
-/// # Invariants
-///
-/// The pointer is null or to a table that is mapped and as long as its header says.
-struct Mcfg(*mut bindings::acpi_table_header);
-
-impl Mcfg {
-    fn get() -> Self {
-        let mut table = core::ptr::null_mut();
-        // SAFETY: The signature is a C string of four characters, which is not written to.
-        let status =
-            unsafe { bindings::acpi_get_table(c"MCFG".as_char_ptr().cast_mut(), 1, &mut table) };
-        // INVARIANT: Mapped if it was found.
-        Mcfg(if status == 0 {
-            table
-        } else {
-            core::ptr::null_mut()
-        })
-    }
-
-    fn bytes(&self) -> &[u8] {
-        // SAFETY: By the type invariants.
-        match unsafe { self.0.as_ref() } {
-            // SAFETY: As above.
-            Some(header) => unsafe {
-                core::slice::from_raw_parts(self.0.cast(), header.length as usize)
-            },
-            None => &[],
-        }
-    }
-}
-
-impl Drop for Mcfg {
-    fn drop(&mut self) {
-        // SAFETY: By the type invariants; null is taken as well.
-        unsafe { bindings::acpi_put_table(self.0) };
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     cpu_offline,
     host_bridge::HostBridge,
     memmap::Range,
-    pci_unit::{Address, Function, Obstacle},
+    pci_unit::{Address, Function, Obstacle, Unit},
 };
 use core::ptr::{self, NonNull};
 use kernel::{
@@ -347,8 +347,8 @@ impl PciFunction {
             .unwrap_or(0)
     }
 
-    /// The bridge to its bus, as a host bridge in the next `segment`, its ECAM at `ecam`.
-    pub(crate) fn bridge_above(&self, segment: u16, ecam: u64) -> HostBridge {
+    /// The bridge to its bus, which leads to `unit`, as a host bridge in `segment`, its ECAM at `ecam`.
+    pub(crate) fn bridge_above(&self, unit: &Unit, segment: u16, ecam: u64) -> HostBridge {
         let window = |index: usize| {
             // SAFETY: The reference keeps the bus, which has pointers to the bridge's windows or
             // null.
@@ -356,8 +356,8 @@ impl PciFunction {
         };
         HostBridge {
             segment,
-            first_bus: self.address.bus,
-            last_bus: self.describe().last_bus,
+            first_bus: unit.first_bus,
+            last_bus: unit.last_bus,
             ecam,
             io: window(0),
             memory: window(1),

@@ -9,7 +9,7 @@ use kernel::{
 };
 
 /// A phase of a start. The phases of one OS may overlap, and those of different OSes do.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub(crate) enum Phase {
     /// Kernel and initrd are read and checked, or found to be in memory.
     Read,

@@ -35,9 +35,9 @@ disk() {
 all_configurations() {
 	configurations $(ls /sys/bus/pci/devices)
 }
-# start_refuses HINT [ERROR]: start fails, and nothing is half done.
+# start_refuses HINT: start fails, and nothing is half done.
 start_refuses() {
-	refuses "${2:-$EBUSY}" "$1" $os/start 1 && is $os/state loaded && is /sys/devices/system/cpu/online 0-3 &&
+	refuses "$EBUSY" "$1" $os/start 1 && is $os/state loaded && is /sys/devices/system/cpu/online 0-3 &&
 		has_driver $NVME nvme && has_driver $DISK virtio-pci && has_driver $CARD virtio-pci
 }
 

@@ -5,6 +5,7 @@
 # remaps interrupts (REMAPS), no device can be given.
 
 . /tests/lib.sh
+. /tests/device_io.sh
 
 NVME=0000:01:00.0
 
@@ -21,17 +22,14 @@ else
 	put $os/load 1
 	check 'start' put $os/start 1
 	check 'it comes up' expect os1 90 'mint-successor-up'
-	tell os1 'check_io write /dev/nvme0n1 1'
-	check 'it writes to its disk' expect os1 200 '64 MiB of 1 written'
-	tell os1 'check_io read /dev/nvme0n1 1'
-	check 'and reads' expect os1 200 '64 MiB of 1 came whole'
+	check 'it writes to its disk' run 'check_io write /dev/nvme0n1 1' '64 MiB of 1 written'
+	check 'and reads' run 'check_io read /dev/nvme0n1 1' '64 MiB of 1 came whole'
 	check 'restart' put $os/restart 1
 	check 'it comes up again' expect os1 90 'mint-successor-up'
-	tell os1 'check_io read /dev/nvme0n1 1'
-	check 'and reads' expect os1 200 '64 MiB of 1 came whole'
+	check 'and reads' run 'check_io read /dev/nvme0n1 1' '64 MiB of 1 came whole'
 	check 'stop' put $os/stop 1
 fi
-check 'the first OS has its driver' test "$(basename "$(readlink /sys/bus/pci/devices/$NVME/driver)")" = nvme
+check 'the first OS has its driver' test "$(driver $NVME)" = nvme
 [ "$REMAPS" ] || check 'and reads what the successor has written' check_io read /dev/nvme0n1 1
 check 'no DMA was refused' sh -c '! dmesg | grep -i "DMAR.*fault"'
 drop_os os1
