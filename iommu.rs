@@ -103,6 +103,24 @@ impl Drop for DmaMap {
     }
 }
 
+/// Takes an OS's memory out of the reach of `function`, which the first OS is about to lose, if nothing else
+/// is in its group: one that becomes empty must have its own domain (`__iommu_group_free_device()`,
+/// drivers/iommu/iommu.c).
+pub(crate) fn leave(function: &PciFunction) {
+    let Some(group) = Group::of(function) else {
+        return;
+    };
+    // SAFETY: The function is kept, and with it its domain.
+    let domain = unsafe { bindings::iommu_get_domain_for_dev(function.as_device()) };
+    // SAFETY: As above.
+    let is_ours = unsafe { domain.as_ref() }
+        .is_some_and(|domain| domain.type_ == bindings::IOMMU_DOMAIN_UNMANAGED);
+    if is_ours && group.len() == 1 {
+        // SAFETY: Both are kept; what was detached may be detached again by who has the domain.
+        unsafe { bindings::iommu_detach_group(domain, group.0.as_ptr()) };
+    }
+}
+
 /// Whether the addresses that `function` uses are translated.
 fn function_is_translated(function: &PciFunction) -> bool {
     // SAFETY: The function is kept, and with it its domain.
@@ -117,6 +135,22 @@ impl Group {
     fn of(function: &PciFunction) -> Option<Self> {
         // SAFETY: The function is kept.
         NonNull::new(unsafe { bindings::iommu_group_get(function.as_device()) }).map(Group)
+    }
+
+    /// How many devices are in it.
+    fn len(&self) -> usize {
+        let mut len = 0usize;
+        // SAFETY: The group is kept, and the callback gets what it expects.
+        unsafe {
+            iommu_group_for_each_dev(self.0.as_ptr(), (&raw mut len).cast(), Some(Self::count))
+        };
+        len
+    }
+
+    unsafe extern "C" fn count(_device: *mut bindings::device, len: *mut c_void) -> c_int {
+        // SAFETY: It is what `len` passed, which waits meanwhile.
+        unsafe { *len.cast::<usize>() += 1 };
+        0
     }
 
     /// Checks that none but `functions`, and bridges, are in the group.

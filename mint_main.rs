@@ -45,6 +45,7 @@ mod mcfg;
 mod mem_reserve;
 mod mint_kexec;
 mod module_ref;
+mod notifier;
 mod os_instance;
 mod os_memory;
 mod pci_claims;

@@ -347,9 +347,17 @@ impl Os {
         Ok(())
     }
 
-    /// Lets nobody use it any more, nor watch it, whatever it does.
+    /// Lets nobody use it any more, nor watch it, whatever it does, and parks its CPUs, which only a
+    /// module that was removed by force has left to do.
     pub(crate) fn abandon(self: &Arc<Self>) {
-        self.inner.lock().removed = true;
+        let mut inner = self.inner.lock();
+        inner.removed = true;
+        if self.park(&mut inner).is_err() {
+            // What it may still use is nobody else's, ever. What failed has been logged.
+            core::mem::forget(inner.running.take());
+            core::mem::forget(inner.loaded.take());
+        }
+        drop(inner);
         self.stop_watching();
     }
 
@@ -651,7 +659,7 @@ impl Os {
         running.watch.inspector.forget();
         // SAFETY: The memory is this OS's, its CPUs are parked, and its devices are quiet.
         let result = unsafe { loaded.copy(timing) }
-            .and_then(|()| timing.measure(Phase::Devices, || running.devices.reset()))
+            .and_then(|()| timing.measure(Phase::Devices, || running.devices.make_ready()))
             .and_then(|()| self.boot(inner));
         if let Err(error) = result {
             pr_err!(
@@ -713,7 +721,11 @@ impl Os {
         result
     }
 
-    fn cpus<'a>(&'a self, loaded: &'a Loaded, running: &'a mut Running) -> (Cpus<'a>, &'a Devices) {
+    fn cpus<'a>(
+        &'a self,
+        loaded: &'a Loaded,
+        running: &'a mut Running,
+    ) -> (Cpus<'a>, &'a mut Devices) {
         let cpus = Cpus {
             os: &self.name,
             apic: &self.machine.apic,
@@ -722,6 +734,6 @@ impl Os {
             cpus: &running.cpus,
             trampoline: &mut running.trampoline,
         };
-        (cpus, &running.devices)
+        (cpus, &mut running.devices)
     }
 }

@@ -173,7 +173,7 @@ struct Held {
     /// It was reset, and is configured as before, so that a driver of the first OS can have it.
     is_whole: bool,
     // Last, so that nobody else claims it before it has its driver back.
-    _claim: Claim,
+    claim: Claim,
 }
 
 /// How far a function has come on its way to an OS.
@@ -195,7 +195,8 @@ impl Held {
         self.phase = Phase::Kept;
         self.function.unbind();
         self.function.bind();
-        if pci_claims::is_kept(self.function.address()) {
+        // One that was found again would be kept as well.
+        if pci_claims::is_kept(self.function.address()) && self.function.is_there() {
             return Ok(());
         }
         pr_err!(
@@ -208,8 +209,10 @@ impl Held {
 
     fn make_ready(&mut self, os: &CString) -> Result {
         let mut enable = || {
-            self.function.enable()?;
-            self.phase = Phase::Enabled;
+            if let Phase::Kept = self.phase {
+                self.function.enable()?;
+                self.phase = Phase::Enabled;
+            }
             self.function.quiesce()?;
             self.phase = Phase::Ready(self.function.save()?);
             Ok(())
@@ -222,6 +225,25 @@ impl Held {
                 error.to_errno()
             );
         })
+    }
+
+    /// Goes on with what the first OS has found in its place, if it has lost it; returns whether it did.
+    ///
+    /// # Errors
+    ///
+    /// Those of making it ready.
+    fn renew(&mut self, os: &CString) -> Result<bool> {
+        let found = self.claim.found_again();
+        let is_new = found.is_some();
+        if let Some(function) = found {
+            self.function = function;
+            self.phase = Phase::Kept;
+        }
+        // It may have failed before.
+        if !matches!(self.phase, Phase::Ready(_)) && self.function.is_there() {
+            self.make_ready(os)?;
+        }
+        Ok(is_new)
     }
 
     /// Configures it as it was when it was taken, once its unit was reset, as `reset` tells.
@@ -266,8 +288,14 @@ impl Drop for Held {
 /// dropped, which is to be when the OS's CPUs are parked.
 pub(crate) struct Devices {
     os: CString,
+    /// What they may use.
+    memory: KVec<Range>,
     bridges: KVec<HostBridge>,
     units: KVec<Unit>,
+    /// The OS may have used them.
+    is_given: bool,
+    /// One was found anew since the memory was mapped for them.
+    is_map_stale: bool,
     // Before the functions get their drivers back.
     maps: KVec<DmaMap>,
     held: KVec<Held>,
@@ -293,11 +321,15 @@ impl Devices {
         selection.check_reach(&bridges, mode, os)?;
         let mut devices = Devices {
             os: CString::try_from(&**os)?,
+            memory: KVec::new(),
             bridges,
             units: KVec::new(),
+            is_given: false,
+            is_map_stale: true,
             maps: KVec::new(),
             held: KVec::new(),
         };
+        devices.memory.extend_from_slice(memory, GFP_KERNEL)?;
         for unit in pci_unit::units(&selection.described) {
             devices.units.push(unit, GFP_KERNEL)?;
         }
@@ -307,8 +339,10 @@ impl Devices {
         } = selection;
         for (function, described) in functions.into_iter().zip(described) {
             if described.wanted {
+                let units = &mut devices.units.iter();
+                let unit = units.find(|unit| unit.has(&function.address()));
                 let held = Held {
-                    _claim: Claim::new(function.address(), os)?,
+                    claim: Claim::new(&function, *unit.ok_or(ENODEV)?, os)?,
                     function,
                     phase: Phase::Claimed,
                     is_whole: true,
@@ -329,10 +363,27 @@ impl Devices {
         for held in devices.held.iter_mut() {
             held.make_ready(os)?;
         }
-        devices.reset()?;
-        let functions = devices.held.iter().map(|held| &held.function);
-        devices.maps = DmaMap::for_all(functions, memory, os)?;
+        // From here on they are reset again on their way back.
+        devices.is_given = true;
+        devices.make_ready()?;
         Ok(devices)
+    }
+
+    /// Makes the functions ready to be used: reset, configured as they were when they were taken, and
+    /// with the OS's memory within their reach. They must be quiet.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Devices::reset`], and of mapping the memory.
+    pub(crate) fn make_ready(&mut self) -> Result {
+        self.reset()?;
+        if self.is_map_stale {
+            self.maps = KVec::new();
+            let functions = self.held.iter().map(|held| &held.function);
+            self.maps = DmaMap::for_all(functions, &self.memory, &self.os)?;
+            self.is_map_stale = false;
+        }
+        Ok(())
     }
 
     /// What the OS is told instead of the bridges above its functions.
@@ -345,9 +396,14 @@ impl Devices {
     /// # Errors
     ///
     /// `EIO` if one does not do as it is told; the log says which.
-    pub(crate) fn quiesce(&self) -> Result {
+    pub(crate) fn quiesce(&mut self) -> Result {
         let mut result = Ok(());
-        for Held { function, .. } in &self.held {
+        for held in &mut self.held {
+            match held.renew(&self.os) {
+                Ok(is_new) => self.is_map_stale |= is_new,
+                Err(error) => result = Err(error),
+            }
+            let function = &held.function;
             let quiet = function.quiesce().inspect_err(|_| {
                 pr_err!(
                     "{}: {} does not stop using memory: its memory and CPUs are kept\n",
@@ -366,7 +422,7 @@ impl Devices {
     ///
     /// `ENOTTY` if one can't be reset, and those of the reset; the log says which. The others are
     /// reset nevertheless.
-    pub(crate) fn reset(&mut self) -> Result {
+    fn reset(&mut self) -> Result {
         let mut result = Ok(());
         for unit in &self.units {
             let reset = reset_unit(&self.held, unit, &self.os);
@@ -408,12 +464,7 @@ fn reset_unit(held: &[Held], unit: &Unit, os: &CString) -> Result {
 
 impl Drop for Devices {
     fn drop(&mut self) {
-        // Those that were not made ready have not been the OS's.
-        if self
-            .held
-            .iter()
-            .any(|held| !matches!(held.phase, Phase::Ready(_)))
-        {
+        if !self.is_given {
             return;
         }
         // What fails has been logged.

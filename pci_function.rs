@@ -51,7 +51,12 @@ const VF_DELAY: Delta = Delta::from_secs(1);
 /// The BARs of a function (`PCI_STD_NUM_BARS`).
 const BARS: usize = 6;
 
+/// How often, and how long after each other, locks are tried that others hold for a moment: 5 s in all.
+const LOCK_TRIES: usize = 100;
+const LOCK_DELAY: Delta = Delta::from_millis(50);
+
 /// A PCI function. It need not be there any more.
+#[derive(Clone)]
 pub(crate) struct PciFunction {
     device: ARef<pci::Device>,
     address: Address,
@@ -89,7 +94,20 @@ impl PciFunction {
         }
     }
 
-    fn new(device: &pci::Device) -> Option<Self> {
+    /// The function that `device` is in, if its domain is a segment group.
+    ///
+    /// # Safety
+    ///
+    /// It is the `dev` of a `struct pci_dev` that stays while this is called.
+    pub(crate) unsafe fn of_device(device: *mut bindings::device) -> Option<Self> {
+        // SAFETY: By the safety requirements.
+        let device = unsafe { kernel::container_of!(device, bindings::pci_dev, dev) };
+        // SAFETY: It stays, and `pci::Device` is a transparent wrapper.
+        PciFunction::new(unsafe { &*device.cast::<pci::Device>() })
+    }
+
+    /// The function that is `device`, if its domain is a segment group.
+    pub(crate) fn new(device: &pci::Device) -> Option<Self> {
         Some(PciFunction {
             address: address(device)?,
             device: device.into(),
@@ -302,8 +320,15 @@ impl PciFunction {
     ///
     /// # Errors
     ///
-    /// Those of `pci_reset_bus()`.
+    /// Those of `pci_reset_bus()`, which only tries the locks of all of them.
     pub(crate) fn reset_bus(&self) -> Result {
+        for _ in 1..LOCK_TRIES {
+            // SAFETY: As above.
+            match to_result(unsafe { bindings::pci_reset_bus(self.as_raw()) }) {
+                Err(EAGAIN) => fsleep(LOCK_DELAY),
+                result => return result,
+            }
+        }
         // SAFETY: As above.
         to_result(unsafe { bindings::pci_reset_bus(self.as_raw()) })
     }
@@ -376,6 +401,15 @@ impl PciFunction {
         // SAFETY: The reference keeps it.
         unsafe { bindings::pci_write_config_word(self.as_raw(), offset, value) };
     }
+}
+
+/// Waits until the first OS has done looking for functions, if it is about it: those that it has told
+/// of are then as it wants them.
+pub(crate) fn wait_rescan() {
+    // SAFETY: The caller holds no lock of PCI's.
+    unsafe { bindings::pci_lock_rescan_remove() };
+    // SAFETY: Taken just now.
+    unsafe { bindings::pci_unlock_rescan_remove() };
 }
 
 /// The address of `device`, if its domain is a segment group.
