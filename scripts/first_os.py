@@ -22,16 +22,17 @@ NO_BROADCAST = "no_ipi_broadcast=1"
 
 
 def make_initramfs(folder, kernel, run=None, files=(), successor_files=(), modules=(), first=None,
-                   successor_modules=()):
+                   successor_modules=(), ko=KO):
     """The first OS's initramfs: the module, a successor's `kernel`, and an initrd for that.
 
     `run` is the text of a script that the first OS runs before it powers off; `files` are
     further ones, as FILE=PATH, and `successor_files` those in the successor's initrd. `modules`
     are names of modules of the first OS's own kernel, `first`, and `successor_modules` of `kernel`.
+    `ko` is mint.ko for `first`.
     """
     initrd = make_successor_initramfs(folder / "successor.cpio", successor_files,
                                       modules=successor_modules, kernels=(kernel,))
-    files = [f"{KO}=/mint.ko", f"{kernel}=/boot/vmlinuz", f"{initrd}=/boot/initrd",
+    files = [f"{ko}=/mint.ko", f"{kernel}=/boot/vmlinuz", f"{initrd}=/boot/initrd",
              f"{GUEST}/README=/README", f"{GUEST}/release_uart=/bin/release_uart",
              f"{GUEST}/check_io=/bin/check_io", *files]
     if run:

@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from first_os import (BUSYBOX_I386, GUEST, LOW_POOL, NO_BROADCAST, POOL, SOURCE, make_initramfs,
+from first_os import (BUSYBOX_I386, GUEST, KO, LOW_POOL, NO_BROADCAST, POOL, SOURCE, make_initramfs,
                       make_successor_initramfs, with_libraries)
 from port_watcher import PortWatcher
 from qemu_machine import CACHE, Machine, MachineError, below_ports
@@ -66,6 +66,8 @@ class Scenario:
     i386: bool = False
     # What is below a root port each, from bus 1 on: a device of QEMU, and what it has to have.
     devices: tuple = ()
+    # The kernel of the first OS and of successors where it must be one that has drivers for CARDS.
+    generic: Path = None
     # Modules of their kernels that the first OS and successors load, and successors of other kernels.
     modules: tuple = ()
     other_modules: tuple = ()
@@ -144,6 +146,18 @@ CARDS = (
     ("virtio-net-pci,netdev=back{bus},mac=52:54:00:00:00:05", NET),
 )
 CARD_MODULES = ("nvme", "e1000e", "xhci_pci", "usb-storage", "sd_mod")
+# A disk with more memory than there is room for below 4 GiB, and a card that can have virtual functions.
+LARGE = ("nvme,serial=large,drive=back{bus},cmb_size_mb=2048", DISK)
+VIRTUAL = ("igb,netdev=back{bus}", NET)
+# A switch with a disk and a card, on buses 1 to 4.
+SWITCH = ("x3130-upstream,id=up{bus}", (
+    *DISK,
+    "-device", "xio3130-downstream,id=down1,bus=up{bus},chassis=21,slot=21",
+    "-device", "nvme,serial=mint,drive=back{bus},bus=down1",
+    "-device", "xio3130-downstream,id=down2,bus=up{bus},chassis=22,slot=22",
+    "-netdev", "hubport,id=card{bus},hubid=0",
+    "-device", "virtio-net-pci,netdev=card{bus},bus=down2",
+))
 DISK_SIZE = 64 << 20
 # For forward.sh: two cards of a 32-bit OS, one of which hears that of the first OS, and the other a host
 # that answers whatever is asked of it.
@@ -164,6 +178,7 @@ NOT_FOR_SMP = (r"\[os[12]\].*WARNING: .*amd\.c:\d+ init_amd", r"\[os[12]\].*Modu
 
 def scenarios(successor, others):
     cycles = int(os.environ.get("MINT_CYCLES") or 100)
+    device_cycles = int(os.environ.get("MINT_DEVICE_CYCLES") or 20)
     return [
         Scenario("watch", cpus=5, watch=WATCHED, kernels=(others["6.1"],)),
         Scenario("cycles", environment=f"CYCLES={cycles}", limit=LIMIT + 4 * cycles),
@@ -188,22 +203,28 @@ def scenarios(successor, others):
         Scenario("files"),
         Scenario("siblings", expected=(panic("os2"),)),
         Scenario("recovery", expected=(panic("os1"),)),
-        Scenario("kexec", kexec=True),
+        Scenario("kexec", kexec=True, devices=DEVICES[:1], modules=MODULES[:1]),
         Scenario("events"),
         Scenario("panic_first", append=f"{NO_BROADCAST} {POOL} panic=0", expected=(panic("first"),),
                  after=successors_outlive),
         Scenario("ends_first", name="kexec_first", after=successor_is_stopped_by_kexec,
+                 devices=DEVICES[:1], modules=MODULES[:1],
                  environment="END='kexec_self /boot/vmlinuz /boot/initrd /proc/cmdline'"),
         Scenario("ends_first", name="reboot_first", after=successor_is_stopped_by_reboot,
+                 devices=DEVICES[:1], modules=MODULES[:1],
                  environment="END='reboot -f'"),
         Scenario("x2apic", kernels=(others["6.1-686-pae"],), i386=True,
                  extra=("-device", "intel-iommu,intremap=on,eim=on"),
                  append=f"{NO_BROADCAST} {POOL} intel_iommu=on"),
         Scenario("devices", devices=DEVICES, modules=MODULES, limit=1500, expected=(panic("os1"),),
-                 ports=PORTS_OF_ONE),
-        Scenario("cards", devices=CARDS, modules=("virtio_net",), other_modules=CARD_MODULES, i386=True,
+                 environment=f"CYCLES={device_cycles}", ports=PORTS_OF_ONE),
+        Scenario("cards", devices=(*CARDS, LARGE), modules=("virtio_net",), other_modules=CARD_MODULES, i386=True,
                  kernels=(others["7.3"], others["6.1-686-pae"]), limit=1500, expected=NOT_FOR_SMP,
                  ports=PORTS_OF_ONE, append=f"{NO_BROADCAST} {POOL} {LOW_POOL}"),
+        Scenario("cards_back", generic=others["7.3"], devices=(*CARDS[1:], VIRTUAL),
+                 modules=(*CARD_MODULES[1:], "igb", "virtio_net"), limit=1500, expected=(panic("os1"),),
+                 environment=f"CYCLES={device_cycles}", ports=PORTS_OF_ONE),
+        Scenario("switch", devices=(SWITCH, CARDS[-1]), modules=("nvme", "virtio_net"), ports=PORTS_OF_ONE),
         Scenario("forward", devices=FORWARD, extra=LISTENER, modules=("virtio_net",), other_modules=("e1000e",),
                  i386=True, kernels=(others["6.1-686-pae"],), expected=NOT_FOR_SMP,
                  ports=PORTS_OF_ONE, append=f"{NO_BROADCAST} {POOL} {LOW_POOL}"),
@@ -254,6 +275,9 @@ def successor_is_stopped_by_kexec(machine):
     while ticks(machine, "first")[0] < 5:
         machine.wait("first", TICK.pattern, 60 * SLOW)
     yield len(machine.ports["os1"].log) == silent, "the successor says nothing any more"
+    machine.send("first", "check_io write /dev/nvme0n1 2 && check_io read /dev/nvme0n1 2\n")
+    machine.wait("first", rb"64 MiB of 2 came whole", 200 * SLOW)
+    yield True, "the next kernel has the successor's disk for itself"
     machine.send("first", "poweroff -f\n")
     machine.wait_end(60 * SLOW)
 
@@ -390,6 +414,10 @@ def run(scenario, first, successor, tools, provoke):
     """Runs one scenario; returns (passed, failed, text)."""
     started = time.monotonic()
     lines, passed, failed = [], 0, 0
+    ko = KO
+    if scenario.generic:
+        first = successor = scenario.generic
+        ko = Path(os.environ["MINT_GENERIC_KO"])
 
     def count(good, text):
         nonlocal passed, failed
@@ -420,14 +448,15 @@ def run(scenario, first, successor, tools, provoke):
                 kernels=[kernel for kernel in scenario.kernels if not is_i386(kernel)])
             files.append(f"{initrd}=/boot/initrd.others")
         if scenario.kexec:
-            inner = make_successor_initramfs(folder / "inner.cpio")
+            inner = make_successor_initramfs(folder / "inner.cpio", modules=scenario.modules, kernels=(successor,))
             outer = make_successor_initramfs(folder / "outer.cpio", [
                 f"{successor}=/boot/vmlinuz", f"{inner}=/boot/initrd",
-                *(tool for tool in tools if tool.endswith("/kexec_self"))])
+                *(tool for tool in tools if tool.endswith("/kexec_self"))],
+                modules=scenario.modules, kernels=(successor,))
             files.append(f"{outer}=/boot/initrd.kexec")
         initramfs = make_initramfs(
             folder, successor, f"SLOW={SLOW}\n{scenario.environment}\n. /tests/{scenario.script}.sh\n",
-            files, successor_files, scenario.modules, first, scenario.modules)
+            files, successor_files, scenario.modules, first, scenario.modules, ko)
         with Machine(first, initramfs, f"mint.run=test {scenario.append} {FIRST_APPEND}", names=PORTS,
                      cpus=scenario.cpus, memory=scenario.memory, extra=extra) as machine:
             planned, ran = None, 0

@@ -11,6 +11,8 @@ NVME=0000:01:00.0
 E1000E=0000:02:00.0
 XHCI=0000:03:00.0
 OWN_CARD=0000:04:00.0
+# Its memory is above 4 GiB.
+LARGE=0000:05:00.0
 
 release_uart 0x2f8
 configurations $NVME $E1000E $XHCI >/tmp/before
@@ -30,7 +32,7 @@ for kernel in /kernels/*; do
 	check "$name starts with devices" start_os os1
 	check "$name: the disk" run 'check_io write /dev/nvme0n1 1' '64 MiB of 1 written'
 	check "$name: is read" run 'check_io read /dev/nvme0n1 1' '64 MiB of 1 came whole'
-	check "$name: the USB disk" run 'until [ -b /dev/sda ]; do usleep 50000; done; check_io write /dev/sda 2' '64 MiB of 2 written'
+	check "$name: the USB disk" run 'until head -c 1 /dev/sda >/dev/null 2>&1; do usleep 50000; done; check_io write /dev/sda 2' '64 MiB of 2 written'
 	check "$name: is read" run 'check_io read /dev/sda 2' '64 MiB of 2 came whole'
 	note "$name: the network"
 	exchange 3
@@ -38,6 +40,16 @@ for kernel in /kernels/*; do
 	check "$name: poweroff" goes os1 poweroff 30 halted
 	check "$name: stop" put $os/stop 1
 	check "$name: the functions are configured as before" test "$(configurations $NVME $E1000E $XHCI)" = "$(cat /tmp/before)"
+	put $os/devices $LARGE
+	if [ "$memory" = 256M ]; then
+		check "$name starts with a device above 4 GiB" start_os os1
+		check "$name: its window" run 'grep "PCI Bus 0001:05" /proc/iomem' '\b[1-9a-f][0-9a-f]{8,}-'
+		check "$name: its disk" run 'check_io write /dev/nvme0n1 4' '64 MiB of 4 written'
+		check "$name: is read" run 'check_io read /dev/nvme0n1 4' '64 MiB of 4 came whole'
+		check "$name: stop" put $os/stop 1
+	else
+		check "$name does not get a device above 4 GiB" refuses "$EINVAL" 'memory is above 4 GiB' $os/start 1
+	fi
 	put $MINT/remove os1
 done
 check 'all CPUs are back' is /sys/devices/system/cpu/online 0-3

@@ -24,6 +24,11 @@ interface() {
 	find "/sys/bus/pci/devices/$1/" -name 'eth*' | sed 's|.*/||' | head -n 1
 }
 
+# wait_disk DISK: waits until its driver has it. It has a name before it can be opened.
+wait_disk() {
+	until head -c 1 "$1" >/dev/null 2>&1; do usleep 50000; done
+}
+
 # run COMMAND PATTERN: the user space of os1 runs COMMAND, and comes to say PATTERN.
 run() {
 	tell os1 "$1" && expect os1 200 "$2"

@@ -18,7 +18,6 @@ OWN_CARD=0000:05:00.0
 # A device of two functions, and one without MSI.
 TWO=0000:06:00
 MUTE=0000:07:00.0
-CYCLES=${CYCLES:-20}
 
 # has_driver FUNCTION DRIVER: what the first OS has for it.
 has_driver() {
@@ -124,6 +123,33 @@ check 'stop' put $os/stop 1
 check 'what it did not write to is whole' check_io read "$(disk $DISK)" 1
 check 'the first OS writes to the other' check_io write "$(disk $NVME)" 8
 check 'and reads it' check_io read "$(disk $NVME)" 8
+
+# What the first OS loses, and finds again, is not its own.
+put $os/start 1
+expect os1 90 'mint-successor-up'
+echo 1 >/sys/bus/pci/devices/$DISK/remove
+dmesg -c >/dev/null
+echo 1 >/sys/bus/pci/rescan
+check 'a function that the first OS finds again stays the OS'"'"'s' has_driver $DISK mint
+check 'the log tells so' sh -c "dmesg | grep -q 'os1: $DISK is found anew'"
+check 'restart' put $os/restart 1
+check 'it comes up' expect os1 90 'mint-successor-up'
+check 'it has the disk' run 'check_io read /dev/vda 1' '64 MiB of 1 came whole'
+check 'stop' put $os/stop 1
+check 'then the first OS has it' has_driver $DISK virtio-pci
+check 'whole' check_io read "$(disk $DISK)" 1
+
+echo 1 >/sys/bus/pci/devices/$TWO.1/remove
+put $os/devices $TWO.0
+put $os/start 1
+expect os1 90 'mint-successor-up'
+echo 1 >/sys/bus/pci/rescan
+check "what the first OS finds beside an OS's function gets no driver" has_driver $TWO.1 ''
+check 'nor can another have it' refuses "$EBUSY" "belongs to 'os1'" $MINT/os2/devices "$TWO.0 $TWO.1"
+check 'stop' put $os/stop 1
+check 'the first OS has both' has_driver $TWO.0 virtio-pci
+check 'of them' has_driver $TWO.1 virtio-pci
+put $os/devices "$NVME 0000:02 $CARD"
 
 # Many cycles.
 cycles() {
