@@ -37,7 +37,7 @@ def kexec(rig):
     """From reboot(2), as kexec -e calls it; the kernel was loaded before."""
     initramfs = rig.make_first("kexec.sh", rig.small, {"CMDLINE": f"console=ttyS0 panic=-1 {QUIET}"})
     with rig.machine(initramfs, f"mint.run=test {QUIET}", cpus=CPUS, memory=MEMORY) as machine:
-        marks, (begun,) = read_console(rig, machine, [("control", rb"kexec tsc (\d+)")])
+        marks, (begun,) = read_console(rig, machine, [("control", rb"kexec tsc (\d+)\s")])
     return {"kexec": since(rig, marks, int(begun))}
 
 
