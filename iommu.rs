@@ -103,9 +103,9 @@ impl Drop for DmaMap {
     }
 }
 
-/// Takes an OS's memory out of the reach of `function`, which the first OS is about to lose, if nothing else
-/// is in its group: one that becomes empty must have its own domain (`__iommu_group_free_device()`,
-/// drivers/iommu/iommu.c).
+/// Takes an OS's memory out of the reach of `function`, which the first OS is about to lose, if
+/// nothing else is in its group: one that becomes empty must have its own domain
+/// (`__iommu_group_free_device()`, drivers/iommu/iommu.c).
 pub(crate) fn leave(function: &PciFunction) {
     let Some(group) = Group::of(function) else {
         return;
