@@ -51,7 +51,7 @@ check: module
 
 clean:
 	@rm -f *.o *.ko *.mod *.mod.c .*.cmd .*.d .*.o modules.order Module.symvers
-	@rm -f firmware/.*.cmd
+	@rm -f firmware/*.o firmware/.*.cmd
 
 # As clean, and the cache: downloads, compilers and kernels.
 distclean: clean

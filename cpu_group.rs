@@ -6,8 +6,8 @@
 
 use crate::{
     cpu_offline::{CpuSet, OwnedCpu},
-    timing::{Exclusive, Phase, Span, Timing},
-    work_queue,
+    linux::work_queue,
+    os_instance::timing::{Exclusive, Phase, Span, Timing},
 };
 use kernel::{
     bindings,

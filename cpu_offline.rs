@@ -5,7 +5,7 @@
 //! Lock order: [`HOTPLUG`], then the kernel's CPU hotplug lock, then [`OWNERS`]. So `OWNERS` is never held across
 //! `remove_cpu()` or `add_cpu()`, which take the former.
 
-use crate::{firmware::acpi::XAPIC_ID_MAX, timing::Exclusive};
+use crate::{firmware::acpi::XAPIC_ID_MAX, os_instance::timing::Exclusive};
 use core::ptr::{addr_of, addr_of_mut};
 use kernel::{
     bindings,

@@ -3,22 +3,24 @@
 //! What an OS gets at `load`: its files, its memory, and the images in it.
 
 use crate::{
-    backoff::Backoff,
     cpu_offline,
-    firmware::cmdline,
-    host_bridge::HostBridge,
-    inspect,
-    io_port::IoPorts,
-    kernel_image::{KernelImage, Mode},
-    layout::{self, Layout, Low, PAGE, REAL_MODE_LEN},
-    log::Shown,
+    firmware::{cmdline, host_bridge::HostBridge},
+    image::{
+        kernel_image::{KernelImage, Mode},
+        layout::{self, Layout, Low, PAGE, REAL_MODE_LEN},
+    },
+    linux::{io_port::IoPorts, log::Shown},
+    machine::preconditions::{self, COMMAND_LINE_SIZE},
     mem_reserve::Allocation,
     mint_kexec::{self, ImageRef, Images, Kernel},
-    os_instance::{Config, Machine},
-    pci_devices::Devices,
-    preconditions::{self, COMMAND_LINE_SIZE},
+    os_instance::{
+        timing::{Exclusive, Phase, Span, Timing},
+        {Config, Machine},
+    },
+    pci::devices::Devices,
+    postmortem::inspect,
     start::Told,
-    timing::{Exclusive, Phase, Span, Timing},
+    state::backoff::Backoff,
 };
 use kernel::{prelude::*, str::CString, sync::Arc};
 

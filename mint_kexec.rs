@@ -3,13 +3,17 @@
 //! Kernels and initrds: read once, shared by all OSes that boot them, copied to each one's memory.
 
 use crate::{
-    file::{Contents, Identity, OpenFile, Purpose},
-    kernel_image::{self, KernelImage},
-    layout::Layout,
-    log::Shown,
-    memmap::Range,
-    phys_memory,
-    timing::Exclusive,
+    image::{
+        kernel_image::{self, KernelImage},
+        layout::Layout,
+    },
+    linux::{
+        file::{Contents, Identity, OpenFile, Purpose},
+        log::Shown,
+        phys_memory,
+    },
+    memory::memmap::Range,
+    os_instance::timing::Exclusive,
 };
 use kernel::{
     new_mutex,

@@ -10,61 +10,40 @@ use kernel::{
     sync::Arc, //
 };
 
-// Pure: no kernel in them, tested on the host (tools/testing/unit).
-pub mod backoff;
-pub mod bzimage;
-pub mod elf_image;
+// Pure: no kernel in them, tested on the host (tools/testing/unit). What a folder has besides for the
+// kernel alone is marked there.
 pub mod firmware;
-pub mod host_bridge;
-pub mod identity_map;
-pub mod kernel_image;
-pub mod kernel_params;
-pub mod layout;
-pub mod mailbox;
-pub mod memmap;
-pub mod pci_unit;
+pub mod image;
+pub mod memory;
+pub mod pci;
 pub mod postmortem;
 pub mod state;
 
 // The kernel's side.
-mod assembled;
 mod cpu_group;
 mod cpu_offline;
-mod device_use;
-mod file;
-mod first_os_events;
-mod history;
-mod inspect;
-mod io_port;
-mod iommu;
-mod kobject;
+mod linux;
 mod load;
-mod local_apic;
-mod log;
-mod mcfg;
+mod machine;
 mod mem_reserve;
 mod mint_kexec;
-mod module_ref;
-mod notifier;
 mod os_instance;
-mod os_memory;
-mod pci_claims;
-mod pci_devices;
-mod pci_function;
-mod phys_memory;
-mod preconditions;
 mod start;
-mod stepping_stone;
 mod sysfs;
-mod timing;
-mod wakeup;
 mod watch;
-mod work_queue;
 
 use crate::{
-    cpu_offline::Hotplug, first_os_events::FirstOsEvents, history::History, kobject::Node,
-    local_apic::LocalApic, mem_reserve::Pool, memmap::Range, mint_kexec::Images,
-    os_instance::Machine, stepping_stone::SteppingStone, sysfs::Root,
+    cpu_offline::Hotplug,
+    linux::{file, kobject::Node},
+    machine::{
+        first_os_events::FirstOsEvents, history::History, local_apic::LocalApic, preconditions,
+        stepping_stone::SteppingStone,
+    },
+    mem_reserve::Pool,
+    memory::memmap::{self, Range},
+    mint_kexec::Images,
+    os_instance::Machine,
+    sysfs::Root,
 };
 
 module! {
@@ -97,7 +76,7 @@ module! {
 struct Mint {
     root: Pin<KBox<Node<Root>>>,
     _events: Pin<KBox<FirstOsEvents>>,
-    _driver: pci_claims::Driver,
+    _driver: pci::claims::Driver,
     _hotplug: Hotplug,
 }
 
@@ -126,7 +105,7 @@ impl kernel::Module for Mint {
             machine.pool.free_low() >> 10
         );
         let hotplug = Hotplug::register()?;
-        let driver = pci_claims::Driver::register()?;
+        let driver = pci::claims::Driver::register()?;
         let events = KBox::pin_init(FirstOsEvents::watch(machine.clone()), GFP_KERNEL)?;
         Ok(Mint {
             root: Node::in_kernel(c"mint", Root::new(machine))?,

@@ -11,29 +11,28 @@
 //! kobject, the gate of the local APIC. But for the first two of these, no lock is shared by the loads
 //! and starts of different OSes for more than moments.
 
+pub(crate) mod timing;
+
 use crate::{
-    backoff::Backoff,
     cpu_group::{self, Taking},
     cpu_offline::{self, CpuSet, OwnedCpu},
-    history::History,
-    kobject::Announcer,
+    linux::{kobject::Announcer, log::Shown, module_ref::ModuleRef, work_queue},
     load::{Files, Loaded, Paths},
-    local_apic::LocalApic,
-    log::Shown,
+    machine::{
+        history::History, local_apic::LocalApic, preconditions, stepping_stone::SteppingStone,
+        wakeup::Trampoline,
+    },
     mem_reserve::Pool,
-    memmap::{self, Range},
+    memory::memmap::{self, Range},
     mint_kexec::Images,
-    module_ref::ModuleRef,
-    pci_devices::Devices,
-    pci_unit,
-    preconditions,
+    os_instance::timing::{Phase, Span, Timing},
+    pci::{devices::Devices, unit::Request},
     start::Cpus,
-    state::{Action, Event, State},
-    stepping_stone::SteppingStone,
-    timing::{Phase, Span, Timing},
-    wakeup::Trampoline,
+    state::{
+        backoff::Backoff,
+        {Action, Event, State},
+    },
     watch::Watch,
-    work_queue, //
 };
 use kernel::{
     bindings,
@@ -91,7 +90,7 @@ pub(crate) struct Config {
     /// The I/O port of its serial port.
     pub(crate) console: Option<u16>,
     /// The PCI functions that it shall have.
-    pub(crate) devices: KVec<pci_unit::Request>,
+    pub(crate) devices: KVec<Request>,
 }
 
 /// How often a running OS is looked at, in milliseconds.
@@ -421,7 +420,7 @@ impl Os {
     ///
     /// `ENODATA` if it was not started, and those of [`Inspector::read_log`].
     ///
-    /// [`Inspector::read_log`]: crate::inspect::Inspector::read_log
+    /// [`Inspector::read_log`]: crate::postmortem::inspect::Inspector::read_log
     pub(crate) fn read_log(&self, offset: u64, out: &mut [u8]) -> Result<usize> {
         let mut inner = self.inner.lock();
         let running = inner.running.as_mut().ok_or(ENODATA)?;
@@ -434,7 +433,7 @@ impl Os {
     ///
     /// `ENODATA` if it was not started, and those of [`Inspector::read_core`].
     ///
-    /// [`Inspector::read_core`]: crate::inspect::Inspector::read_core
+    /// [`Inspector::read_core`]: crate::postmortem::inspect::Inspector::read_core
     pub(crate) fn read_core(&self, offset: u64, out: &mut [u8]) -> Result<usize> {
         let mut inner = self.inner.lock();
         let running = inner.running.as_mut().ok_or(ENODATA)?;

@@ -3,20 +3,24 @@
 //! Starting an OS's kernel on its CPUs, and parking them.
 
 use crate::{
-    assembled::assembled,
     cpu_offline::{self, OwnedCpu},
-    firmware::{acpi, boot_params, efi},
-    host_bridge::HostBridge,
-    identity_map,
-    kernel_image::{Mode, SetupHeader},
-    layout::{self, Layout},
-    local_apic::LocalApic,
-    log::Shown,
-    mailbox,
-    memmap::Range,
-    phys_memory::Mapping,
-    timing::{Exclusive, Phase, Span, Timing},
-    wakeup::{EntryMode, Purpose, Stage, Trampoline, ANSWER_LIMIT, FIRST_LIMIT},
+    firmware::{
+        host_bridge::HostBridge,
+        mailbox, {acpi, boot_params, efi},
+    },
+    image::{
+        identity_map,
+        kernel_image::{Mode, SetupHeader},
+        layout::{self, Layout},
+    },
+    linux::{log::Shown, phys_memory::Mapping},
+    machine::{
+        assembled::assembled,
+        local_apic::LocalApic,
+        wakeup::{EntryMode, Purpose, Stage, Trampoline, ANSWER_LIMIT, FIRST_LIMIT},
+    },
+    memory::memmap::Range,
+    os_instance::timing::{Exclusive, Phase, Span, Timing},
 };
 use kernel::{prelude::*, str::CString};
 

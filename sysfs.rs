@@ -5,13 +5,12 @@
 
 use crate::{
     cpu_offline::{self, CpuSet},
-    kobject::{Announcer, Attribute, BinaryAttribute, Directory, Node, Text},
-    layout::RANGE_ALIGN,
-    memmap,
+    image::layout::RANGE_ALIGN,
+    linux::kobject::{Announcer, Attribute, BinaryAttribute, Directory, Node, Text},
+    machine::preconditions,
+    memory::memmap,
     os_instance::{Config, Machine, Os},
-    pci_devices,
-    pci_unit::Request,
-    preconditions, //
+    pci::{self, unit::Request},
 };
 use core::fmt::Write;
 use kernel::{
@@ -403,7 +402,7 @@ fn store_devices(os: &Node<Arc<Os>>, value: &CStr) -> Result {
         })?;
         devices.push(request, GFP_KERNEL)?;
     }
-    pci_devices::check(&devices, os.name())?;
+    pci::devices::check(&devices, os.name())?;
     os.configure(|config| {
         config.devices = devices;
         Ok(())

@@ -6,10 +6,10 @@
 //! `arch/x86/include/uapi/asm/bootparam.h`. No real-mode setup code runs, so that the boot loader
 //! fills in what that would have found out: here, the memory map and the EFI firmware.
 
+use crate::firmware::host_bridge::{HostBridge, MAX_BRIDGES};
 use crate::firmware::{e820, efi};
-use crate::host_bridge::{HostBridge, MAX_BRIDGES};
-use crate::kernel_image::{SetupHeader, SETUP_HEADER_START};
-use crate::layout::Layout;
+use crate::image::kernel_image::{SetupHeader, SETUP_HEADER_START};
+use crate::image::layout::Layout;
 
 /// Bytes of `boot_params`.
 pub const LEN: usize = 4096;

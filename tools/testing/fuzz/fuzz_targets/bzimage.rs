@@ -11,8 +11,8 @@
 use libfuzzer_sys::fuzz_target;
 use mint_fuzz::image_checks::{check_image, check_layouts};
 use mint_fuzz::input::Input;
-use mint_unit::bzimage::{parse, Error};
-use mint_unit::kernel_image::{KernelImage, SETUP_HEADER_START};
+use mint_unit::image::bzimage::{parse, Error};
+use mint_unit::image::kernel_image::{KernelImage, SETUP_HEADER_START};
 use std::cell::RefCell;
 
 /// The longest file that is made.

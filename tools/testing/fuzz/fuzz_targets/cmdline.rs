@@ -13,7 +13,7 @@ use mint_fuzz::boot_code;
 use mint_fuzz::input::{text, Input};
 use mint_fuzz::kernel_code::{parse_args, same_name, simple_strtoull, Param};
 use mint_unit::firmware::cmdline::{write, Error, Facts};
-use mint_unit::kernel_image::Mode;
+use mint_unit::image::kernel_image::Mode;
 
 /// What the module's own buffer has room for (COMMAND_LINE_SIZE).
 const ROOM: usize = 2048;

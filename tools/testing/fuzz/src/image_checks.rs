@@ -7,10 +7,12 @@ mod parts;
 
 use crate::input::Input;
 use mint_unit::firmware::{boot_params, e820, efi};
-use mint_unit::identity_map;
-use mint_unit::kernel_image::{KernelImage, Mode};
-use mint_unit::layout::{limit, plan, Layout, Low, END_32, PAGE, RANGE_ALIGN, REAL_MODE_LEN};
-use mint_unit::memmap::Range;
+use mint_unit::image::identity_map;
+use mint_unit::image::kernel_image::{KernelImage, Mode};
+use mint_unit::image::layout::{
+    limit, plan, Layout, Low, END_32, PAGE, RANGE_ALIGN, REAL_MODE_LEN,
+};
+use mint_unit::memory::memmap::Range;
 
 const M: u64 = 1 << 20;
 const G: u64 = 1 << 30;

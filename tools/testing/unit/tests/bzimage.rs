@@ -10,8 +10,8 @@ mod kernels;
 use image::{minimal, CODE_START, CODE_UNITS};
 use kernels::kernels;
 use linux_loader::loader::{bootparam::setup_header, bzimage, KernelLoader};
-use mint_unit::bzimage::{parse, Error};
-use mint_unit::kernel_image::{KernelImage, Mode};
+use mint_unit::image::bzimage::{parse, Error};
+use mint_unit::image::kernel_image::{KernelImage, Mode};
 use std::{fs, io::Cursor};
 use vm_memory::{ByteValued, Bytes, GuestAddress, GuestMemoryMmap};
 

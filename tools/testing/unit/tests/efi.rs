@@ -7,12 +7,12 @@
 #[path = "common/image.rs"]
 mod image;
 
-use mint_unit::bzimage::parse;
 use mint_unit::firmware::e820::{self, Kind};
 use mint_unit::firmware::efi::{write, Info, Width, DESCRIPTOR_LEN, DESCRIPTOR_VERSION};
-use mint_unit::layout::{plan, Layout, Low, PAGE, RANGE_ALIGN};
-use mint_unit::mailbox::{self, Call};
-use mint_unit::memmap::Range;
+use mint_unit::firmware::mailbox::{self, Call};
+use mint_unit::image::bzimage::parse;
+use mint_unit::image::layout::{plan, Layout, Low, PAGE, RANGE_ALIGN};
+use mint_unit::memory::memmap::Range;
 use r_efi::base::{Guid, Status};
 use r_efi::system::*;
 use std::arch::asm;

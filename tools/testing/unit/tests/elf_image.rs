@@ -12,9 +12,9 @@ mod vmlinux;
 
 use kernels::kernels;
 use linux_loader::loader::{elf, KernelLoader};
-use mint_unit::elf_image::{parse, Error};
-use mint_unit::kernel_image::{self, KernelImage, Mode, SETUP_HEADER_START};
-use mint_unit::{bzimage, memmap::Range};
+use mint_unit::image::elf_image::{parse, Error};
+use mint_unit::image::kernel_image::{self, KernelImage, Mode, SETUP_HEADER_START};
+use mint_unit::{image::bzimage, memory::memmap::Range};
 use rng::Rng;
 use std::{fs, io::Cursor};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};

@@ -2,7 +2,7 @@
 
 //! Access to physical memory that the first OS does not use itself.
 
-use crate::memmap::Range;
+use crate::memory::memmap::Range;
 use kernel::{bindings, prelude::*};
 
 /// The largest part of a range that is mapped at once, in bytes.

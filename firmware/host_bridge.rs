@@ -7,8 +7,8 @@
 //!
 //! Reference: PCI Firmware Specification 3.3, section 4.1 "MCFG Table".
 
-use crate::kernel_image::Mode;
-use crate::memmap::Range;
+use crate::image::kernel_image::Mode;
+use crate::memory::memmap::Range;
 
 /// The most host bridges that a successor can have: of as many there is a name for each
 /// (`firmware/acpi.rs`), and room in the memory map (`firmware/boot_params.rs`).

@@ -3,9 +3,9 @@
 //! The memory of an OS, as the readers in `postmortem/` want it.
 
 use crate::{
-    layout::{Layout, RANGE_ALIGN},
-    memmap::Range,
-    phys_memory::{Mapping, Watched},
+    image::layout::{Layout, RANGE_ALIGN},
+    linux::phys_memory::{Mapping, Watched},
+    memory::memmap::Range,
     postmortem::PhysicalMemory,
 };
 

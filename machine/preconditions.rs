@@ -3,8 +3,8 @@
 //! What must hold for the machine, for the first OS, and for whoever asks.
 
 use crate::{
-    file::read_text,
-    kernel_params::{memparse, params},
+    linux::file::read_text,
+    memory::kernel_params::{memparse, params},
 };
 use core::ptr::addr_of;
 use kernel::{bindings, prelude::*};

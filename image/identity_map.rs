@@ -8,7 +8,7 @@
 //! trampoline runs and `find_trampoline_placement()` looks at the BIOS data area. The kernel maps
 //! the rest itself. Format: Intel SDM volume 3, section 5.5 "4-level paging".
 
-use crate::memmap::Range;
+use crate::memory::memmap::Range;
 
 /// Bytes of a table, and its alignment.
 pub const TABLE: usize = 4096;

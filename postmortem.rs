@@ -22,6 +22,11 @@ pub mod page_walk;
 pub mod printk_log;
 pub mod vmcoreinfo;
 
+#[cfg(MODULE)]
+pub(crate) mod inspect;
+#[cfg(MODULE)]
+mod os_memory;
+
 /// Size of the smallest page in bytes.
 const PAGE: u64 = 4096;
 

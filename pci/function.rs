@@ -4,9 +4,9 @@
 
 use crate::{
     cpu_offline,
-    host_bridge::HostBridge,
-    memmap::Range,
-    pci_unit::{Address, Function, Obstacle, Unit},
+    firmware::host_bridge::HostBridge,
+    memory::memmap::Range,
+    pci::unit::{Address, Function, Obstacle, Unit},
 };
 use core::ptr::{self, NonNull};
 use kernel::{

@@ -6,7 +6,7 @@
 //! `bzImage64_probe()` in `arch/x86/kernel/kexec-bzimage64.c`. Offsets are from the start of the
 //! file; all fields are little-endian.
 
-use crate::kernel_image::{
+use crate::image::kernel_image::{
     KernelImage, Mode, Segment, Segments, SETUP_HEADER_END_MAX, SETUP_HEADER_START,
 };
 use core::fmt;

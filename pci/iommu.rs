@@ -6,7 +6,7 @@
 //! An OS is not told of the IOMMU, and has its functions read and write physical addresses. So the
 //! IOMMU maps these to themselves.
 
-use crate::{log::Shown, memmap::Range, pci_function::PciFunction};
+use crate::{linux::log::Shown, memory::memmap::Range, pci::function::PciFunction};
 use core::ptr::NonNull;
 use kernel::{
     bindings,

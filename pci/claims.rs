@@ -10,11 +10,15 @@
 //! Lock order: the locks of devices, then [`CLAIMS`], which is taken when the driver is bound.
 
 use crate::{
-    iommu,
-    log::Shown,
-    notifier::{Listener, Notifier},
-    pci_function::{self, PciFunction},
-    pci_unit::{Address, Unit}, //
+    linux::{
+        log::Shown,
+        notifier::{Listener, Notifier},
+    },
+    pci::{
+        function::{self, PciFunction},
+        iommu,
+        unit::{Address, Unit},
+    },
 };
 use kernel::{
     bindings,
@@ -95,7 +99,7 @@ impl pci::Driver for Keeper {
         device: &'bound pci::Device<device::Core<'_>>,
         _info: Option<&'bound Self::IdInfo>,
     ) -> impl PinInit<Self::Data<'bound>, Error> + 'bound {
-        let address = pci_function::address(device).ok_or(ENODEV)?;
+        let address = function::address(device).ok_or(ENODEV)?;
         let is_claimed = set_kept(address, true);
         is_claimed.then_some(Keeper(())).ok_or(ENODEV)
     }
@@ -254,7 +258,7 @@ impl Claim {
 
     /// What the first OS has found at the address, if it has lost the function that was there.
     pub(crate) fn found_again(&self) -> Option<PciFunction> {
-        pci_function::wait_rescan();
+        function::wait_rescan();
         let mut claims = CLAIMS.lock();
         let function =
             claims.take_found(|_, found| found.address() == self.0 && found.is_there())?;
@@ -267,7 +271,7 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        pci_function::wait_rescan();
+        function::wait_rescan();
         let mut claims = CLAIMS.lock();
         let mut owners = claims.owners.iter();
         let place = owners.position(|owner| owner.function.address() == self.0);

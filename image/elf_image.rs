@@ -11,8 +11,8 @@
 //! any multiple of 2 MiB (`__startup_64()` in `arch/x86/boot/startup/map_kernel.c`); only the
 //! decompressor knows the option.
 
-use crate::bzimage;
-use crate::kernel_image::{
+use crate::image::bzimage;
+use crate::image::kernel_image::{
     self, KernelImage, Mode, Segment, Segments, SetupHeader, SEGMENTS_MAX, SETUP_HEADER_END_MAX,
     SETUP_HEADER_START,
 };

@@ -6,18 +6,19 @@
 //! `os_memory.rs`; here is which kernel is looked at, and for how long.
 
 use crate::{
-    layout::{Layout, PAGE},
-    log::Shown,
-    os_memory::OsMemory,
-    phys_memory,
+    image::layout::{Layout, PAGE},
+    linux::{log::Shown, phys_memory},
     postmortem::{
-        elf_core::ElfCore,
-        events::{self, Events, RECORDS_MAX},
-        note_search::NoteSearch,
-        page_walk::AddressSpace,
-        printk_log::{self, Entry, Escaped, Log, TEXT_LEN_MAX},
-        vmcoreinfo::{self, Architecture, VmcoreInfo, NOTE_HEADER_LEN, NOTE_LEN_MAX},
-        PhysicalMemory,
+        os_memory::OsMemory,
+        {
+            elf_core::ElfCore,
+            events::{self, Events, RECORDS_MAX},
+            note_search::NoteSearch,
+            page_walk::AddressSpace,
+            printk_log::{self, Entry, Escaped, Log, TEXT_LEN_MAX},
+            vmcoreinfo::{self, Architecture, VmcoreInfo, NOTE_HEADER_LEN, NOTE_LEN_MAX},
+            PhysicalMemory,
+        },
     },
     state::Event,
 };

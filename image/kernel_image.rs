@@ -2,7 +2,7 @@
 
 //! A kernel image, whatever its format: what of it goes where, and what the kernel needs there.
 
-use crate::{bzimage, elf_image};
+use crate::image::{bzimage, elf_image};
 use core::fmt;
 
 /// Where the setup header starts, in a bzImage and in `boot_params` (boot.rst).

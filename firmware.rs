@@ -10,4 +10,6 @@ pub mod boot_params;
 pub mod cmdline;
 pub mod e820;
 pub mod efi;
+pub mod host_bridge;
 pub mod ioapic;
+pub mod mailbox;

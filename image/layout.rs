@@ -15,8 +15,8 @@
 //!                                +--------------------------------------+
 //! ```
 
-use crate::kernel_image::{KernelImage, Mode};
-use crate::memmap::Range;
+use crate::image::kernel_image::{KernelImage, Mode};
+use crate::memory::memmap::Range;
 use core::fmt;
 
 /// Size of a page in bytes.

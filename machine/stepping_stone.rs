@@ -4,11 +4,13 @@
 //! lies below 4 GiB, and an OS's own page tables may lie higher. All OSes share them.
 
 use crate::{
-    identity_map::{self, TABLE},
-    layout::{PAGE, REAL_MODE_LEN},
+    image::{
+        identity_map::{self, TABLE},
+        layout::{PAGE, REAL_MODE_LEN},
+    },
+    linux::phys_memory::Mapping,
     mem_reserve::{Allocation, Pool},
-    memmap::Range,
-    phys_memory::Mapping,
+    memory::memmap::Range,
 };
 use kernel::{
     new_mutex,

@@ -3,7 +3,7 @@
 //! The phases of the last starts of all OSes, by the time at which they began, in debugfs: what
 //! overlapped, and what waited for what.
 
-use crate::timing::{Phase, Span, Timing};
+use crate::os_instance::timing::{Phase, Span, Timing};
 use kernel::{
     debugfs::{Dir, File, Writer},
     fmt,

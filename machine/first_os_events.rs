@@ -10,9 +10,9 @@
 
 use crate::{
     cpu_offline,
-    notifier::{Listener, Notifier},
+    linux::notifier::{Listener, Notifier},
     os_instance::Machine,
-    pci_claims, //
+    pci::claims,
 };
 use kernel::{
     bindings,
@@ -108,7 +108,7 @@ impl Listener for Reboot {
     unsafe fn hear(&self, _event: c_ulong, _data: *mut c_void) -> c_int {
         self.stop_all();
         // The kernel only does this for the functions that it knows, and to which it has access.
-        pci_claims::quiesce();
+        claims::quiesce();
         bindings::NOTIFY_DONE as c_int
     }
 }

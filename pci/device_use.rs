@@ -5,7 +5,7 @@
 //! Of other devices, such as an open character device, nobody can tell: there a driver is unbound as
 //! it is by hand.
 
-use crate::pci_function::PciFunction;
+use crate::pci::function::PciFunction;
 use core::ptr::{self, addr_of_mut, NonNull};
 use kernel::{
     bindings,

@@ -3,17 +3,18 @@
 //! The PCI functions of an OS, taken from the first OS and given back.
 
 use crate::{
-    device_use::Unused,
-    host_bridge::{ecam_of, HostBridge, MAX_BRIDGES},
-    iommu::DmaMap,
-    kernel_image::Mode,
-    layout::FOUR_GIB,
-    log::Shown,
-    mcfg::Mcfg,
-    memmap::Range,
-    pci_claims::{self, Claim, DRIVER},
-    pci_function::{PciFunction, SavedState},
-    pci_unit::{self, Function, Request, Unit},
+    firmware::host_bridge::{ecam_of, HostBridge, MAX_BRIDGES},
+    image::{kernel_image::Mode, layout::FOUR_GIB},
+    linux::log::Shown,
+    memory::memmap::Range,
+    pci::{
+        claims::{self, Claim, DRIVER},
+        device_use::Unused,
+        function::{PciFunction, SavedState},
+        iommu::DmaMap,
+        mcfg::Mcfg,
+        unit::{self, Function, Request, Unit},
+    },
 };
 use kernel::{prelude::*, str::CString};
 
@@ -41,13 +42,13 @@ impl Selection {
         for function in &functions {
             described.push(function.describe(), GFP_KERNEL)?;
         }
-        if let Err(error) = pci_unit::select(&mut described, requests) {
+        if let Err(error) = unit::select(&mut described, requests) {
             pr_err!("{}: devices: {}\n", &**os, Shown(error));
-            for address in pci_unit::missing(&described) {
+            for address in unit::missing(&described) {
                 pr_err!("{}: {} has to come along\n", &**os, Shown(address));
             }
             return Err(match error {
-                pci_unit::Error::NotThere(_) => ENODEV,
+                unit::Error::NotThere(_) => ENODEV,
                 _ => EINVAL,
             });
         }
@@ -56,7 +57,7 @@ impl Selection {
             described,
         };
         for function in selection.wanted() {
-            pci_claims::check(function.address(), os)?;
+            claims::check(function.address(), os)?;
             if function.has_override() {
                 pr_err!(
                     "{}: the driver of {} is chosen by its driver_override: write an empty line there first\n",
@@ -116,7 +117,7 @@ impl Selection {
     fn bridges(&self, os: &CString) -> Result<KVec<HostBridge>> {
         let mcfg = Mcfg::get();
         let mut bridges = KVec::new();
-        for unit in pci_unit::units(&self.described) {
+        for unit in unit::units(&self.described) {
             let Unit {
                 domain,
                 first_bus,
@@ -196,7 +197,7 @@ impl Held {
         self.function.unbind();
         self.function.bind();
         // One that was found again would be kept as well.
-        if pci_claims::is_kept(self.function.address()) && self.function.is_there() {
+        if claims::is_kept(self.function.address()) && self.function.is_there() {
             return Ok(());
         }
         pr_err!(
@@ -330,7 +331,7 @@ impl Devices {
             held: KVec::new(),
         };
         devices.memory.extend_from_slice(memory, GFP_KERNEL)?;
-        for unit in pci_unit::units(&selection.described) {
+        for unit in unit::units(&selection.described) {
             devices.units.push(unit, GFP_KERNEL)?;
         }
         let Selection {

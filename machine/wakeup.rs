@@ -3,11 +3,11 @@
 //! The page in which a successor's CPU wakes up: `trampoline.S`, and what it is told.
 
 use crate::{
-    assembled::assembled,
     firmware::ioapic,
-    layout::{IOAPIC, PAGE},
-    memmap::Range,
-    phys_memory::{Mapping, Watched},
+    image::layout::{IOAPIC, PAGE},
+    linux::phys_memory::{Mapping, Watched},
+    machine::assembled::assembled,
+    memory::memmap::Range,
 };
 use core::fmt;
 use kernel::{

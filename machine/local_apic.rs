@@ -6,7 +6,7 @@
 //! chapter 12 "Advanced Programmable Interrupt Controller", and 10.4.4 for the protocol.
 
 use crate::firmware::acpi::XAPIC_ID_MAX;
-use crate::timing::Exclusive;
+use crate::os_instance::timing::Exclusive;
 use core::arch::asm;
 use kernel::{
     bindings,

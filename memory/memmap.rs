@@ -2,7 +2,7 @@
 
 //! Ranges of physical memory, and those that `memmap=` reserved on a command line.
 
-use crate::kernel_params::{memparse, params};
+use crate::memory::kernel_params::{memparse, params};
 
 /// A range of physical memory, in bytes.
 ///
