@@ -36,13 +36,12 @@ use crate::{
     cpu_offline::Hotplug,
     linux::{file, kobject::Node},
     machine::{
-        first_os_events::FirstOsEvents, history::History, local_apic::LocalApic, preconditions,
-        stepping_stone::SteppingStone,
+        first_os_events::FirstOsEvents, local_apic::LocalApic, preconditions,
+        stepping_stone::SteppingStone, Machine,
     },
     mem_reserve::Pool,
     memory::memmap::{self, Range},
     mint_kexec::Images,
-    os_instance::Machine,
     sysfs::Root,
 };
 
@@ -81,7 +80,7 @@ struct Mint {
 }
 
 impl kernel::Module for Mint {
-    fn init(_module: &'static ThisModule) -> Result<Self> {
+    fn init(module: &'static ThisModule) -> Result<Self> {
         // With a bootconfig it is longer than what a boot loader may pass.
         let mut buffer = KVec::from_elem(0u8, 16 * preconditions::COMMAND_LINE_SIZE, GFP_KERNEL)?;
         let cmdline = file::read_text(c"/proc/cmdline", &mut buffer)?;
@@ -91,11 +90,11 @@ impl kernel::Module for Mint {
         let stepping_stone = SteppingStone::new(&pool)?;
         let machine = Arc::new(
             Machine {
+                module,
                 pool,
                 stepping_stone,
                 apic: Arc::pin_init(LocalApic::new(), GFP_KERNEL)?,
                 images: Arc::pin_init(Images::new(), GFP_KERNEL)?,
-                history: KBox::pin_init(History::new(), GFP_KERNEL)?,
             },
             GFP_KERNEL,
         )?;
@@ -105,7 +104,7 @@ impl kernel::Module for Mint {
             machine.pool.free_low() >> 10
         );
         let hotplug = Hotplug::register()?;
-        let driver = pci::claims::Driver::register()?;
+        let driver = pci::claims::Driver::register(module)?;
         let events = KBox::pin_init(FirstOsEvents::watch(machine.clone()), GFP_KERNEL)?;
         Ok(Mint {
             root: Node::in_kernel(c"mint", Root::new(machine))?,

@@ -8,8 +8,8 @@
 
 use crate::firmware::host_bridge::{HostBridge, MAX_BRIDGES};
 use crate::firmware::{e820, efi};
-use crate::image::kernel_image::{SetupHeader, SETUP_HEADER_START};
 use crate::image::layout::Layout;
+use crate::image::setup_header::{self, SetupHeader};
 
 /// Bytes of `boot_params`.
 pub const LEN: usize = 4096;
@@ -51,7 +51,8 @@ pub fn write(
     efi: Option<efi::Info>,
 ) {
     page.fill(0);
-    page[SETUP_HEADER_START..SETUP_HEADER_START + setup_header.len()].copy_from_slice(setup_header);
+    page[setup_header::START..setup_header::START + setup_header.len()]
+        .copy_from_slice(setup_header);
 
     page[TYPE_OF_LOADER] = LOADER_UNDEFINED;
     put(page, ACPI_RSDP_ADDR, rsdp.to_le_bytes());

@@ -11,10 +11,10 @@
 //! any multiple of 2 MiB (`__startup_64()` in `arch/x86/boot/startup/map_kernel.c`); only the
 //! decompressor knows the option.
 
-use crate::image::bzimage;
-use crate::image::kernel_image::{
-    self, KernelImage, Mode, Segment, Segments, SetupHeader, SEGMENTS_MAX, SETUP_HEADER_END_MAX,
-    SETUP_HEADER_START,
+use crate::image::{
+    bytes::{bytes, check_len, Truncated},
+    kernel_image::{self, KernelImage, Mode, Segment, Segments, SEGMENTS_MAX},
+    setup_header::{self as header, SetupHeader},
 };
 use core::fmt;
 
@@ -31,9 +31,9 @@ const ENTRY: u64 = 24;
 const PROGRAM_HEADERS: u64 = 32;
 const PROGRAM_HEADER_LEN: u64 = 54;
 const PROGRAM_HEADER_COUNT: u64 = 56;
-const CLASS_32: u64 = 1;
-const CLASS_64: u64 = 2;
-const DATA_LITTLE_ENDIAN: u64 = 1;
+const CLASS_32: u8 = 1;
+const CLASS_64: u8 = 2;
+const DATA_LITTLE_ENDIAN: u8 = 1;
 const TYPE_EXECUTABLE: u16 = 2;
 const MACHINE_X86_64: u16 = 62;
 
@@ -74,12 +74,7 @@ const INITRD_ADDR_MAX: u32 = 0x7fff_ffff;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error {
     /// The file ends before what its headers announce.
-    Truncated {
-        /// Bytes that there should be.
-        needed: u64,
-        /// Bytes that there are.
-        len: u64,
-    },
+    Truncated(Truncated),
     /// Not an ELF file.
     NotElf,
     /// For a CPU of 32 bits; such a kernel is moved by its decompressor alone.
@@ -115,12 +110,7 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Error::Truncated { needed, len } => {
-                write!(
-                    f,
-                    "file is cut short: {len} bytes where {needed} are announced"
-                )
-            }
+            Error::Truncated(truncated) => truncated.fmt(f),
             Error::NotElf => f.write_str("not an ELF file"),
             Error::Is32Bit => f.write_str(
                 "a 32-bit vmlinux, which can't be loaded elsewhere: give the bzImage made of it",
@@ -171,26 +161,18 @@ struct Load {
     memory_len: u64,
 }
 
-/// The number at `offset`, of `N` bytes at most 8.
-fn number<const N: usize>(file: &[u8], offset: u64) -> Result<u64, Error> {
-    let end = offset.saturating_add(N as u64);
-    if end > file.len() as u64 {
-        return Err(Error::Truncated {
-            needed: end,
-            len: file.len() as u64,
-        });
+impl From<Truncated> for Error {
+    fn from(truncated: Truncated) -> Self {
+        Error::Truncated(truncated)
     }
-    let mut bytes = [0; 8];
-    bytes[..N].copy_from_slice(&file[offset as usize..][..N]);
-    Ok(u64::from_le_bytes(bytes))
 }
 
 fn u16_at(file: &[u8], offset: u64) -> Result<u16, Error> {
-    Ok(number::<2>(file, offset)? as u16)
+    Ok(u16::from_le_bytes(bytes(file, offset)?))
 }
 
 fn u64_at(file: &[u8], offset: u64) -> Result<u64, Error> {
-    number::<8>(file, offset)
+    Ok(u64::from_le_bytes(bytes(file, offset)?))
 }
 
 /// Checks that `file` is a 64-bit `vmlinux`, and finds its parts.
@@ -267,7 +249,8 @@ fn check_header(file: &[u8]) -> Result<(), Error> {
     if !file.starts_with(&MAGIC) {
         return Err(Error::NotElf);
     }
-    let (class, data) = (number::<1>(file, CLASS)?, number::<1>(file, DATA)?);
+    let [class] = bytes(file, CLASS)?;
+    let [data] = bytes(file, DATA)?;
     if class == CLASS_32 {
         return Err(Error::Is32Bit);
     }
@@ -308,12 +291,7 @@ fn loads_of<'a>(file: &[u8], loads: &'a mut [Load; SEGMENTS_MAX]) -> Result<&'a 
             return Err(Error::Segment(address));
         }
         let end = start.saturating_add(file_len);
-        if end > file.len() as u64 {
-            return Err(Error::Truncated {
-                needed: end,
-                len: file.len() as u64,
-            });
-        }
+        check_len(file, end)?;
         // Not `sort()`: the kernel's objtool can't follow how that panics.
         let behind = loads[..used].partition_point(|other| other.address < address);
         let room = loads.get_mut(behind..=used).ok_or(Error::Segments)?;
@@ -357,31 +335,28 @@ fn version_in(data: &[u8]) -> Option<(u32, u32)> {
 /// The setup header that a bzImage of this kernel would have, as far as anybody reads it who comes
 /// after the decompressor. `type_of_loader` and the like are filled in as in any other.
 fn setup_header(pref_address: u64, init_size: u32, efi: bool) -> SetupHeader {
-    let mut bytes = [0; SETUP_HEADER_END_MAX - SETUP_HEADER_START];
+    let mut bytes = [0; header::END_MAX - header::START];
     let mut put = |offset: usize, value: &[u8]| {
-        bytes[offset - SETUP_HEADER_START..][..value.len()].copy_from_slice(value);
+        bytes[offset - header::START..][..value.len()].copy_from_slice(value);
     };
-    let xloadflags = bzimage::XLF_KERNEL_64
-        | bzimage::XLF_CAN_BE_LOADED_ABOVE_4G
-        | if efi { bzimage::XLF_EFI_KEXEC } else { 0 };
-    put(bzimage::ROOT_FLAGS, &ROOT_READ_ONLY.to_le_bytes());
-    put(bzimage::VID_MODE, &VIDEO_MODE_NORMAL.to_le_bytes());
-    put(bzimage::BOOT_FLAG, &bzimage::BOOT_FLAG_MAGIC.to_le_bytes());
-    put(
-        bzimage::JUMP_OPERAND,
-        &[(HEADER_END - bzimage::HEADER) as u8],
-    );
-    put(bzimage::HEADER, &bzimage::HEADER_MAGIC.to_le_bytes());
-    put(bzimage::VERSION, &BOOT_PROTOCOL.to_le_bytes());
+    let xloadflags = header::XLF_KERNEL_64
+        | header::XLF_CAN_BE_LOADED_ABOVE_4G
+        | if efi { header::XLF_EFI_KEXEC } else { 0 };
+    put(header::ROOT_FLAGS, &ROOT_READ_ONLY.to_le_bytes());
+    put(header::VID_MODE, &VIDEO_MODE_NORMAL.to_le_bytes());
+    put(header::BOOT_FLAG, &header::BOOT_FLAG_MAGIC.to_le_bytes());
+    put(header::JUMP_OPERAND, &[(HEADER_END - header::HEADER) as u8]);
+    put(header::HEADER, &header::HEADER_MAGIC.to_le_bytes());
+    put(header::VERSION, &BOOT_PROTOCOL.to_le_bytes());
     // Not KASLR_FLAG: the kernel is where it was linked to (`kaslr_enabled()`, asm/setup.h).
-    put(bzimage::LOADFLAGS, &[bzimage::LOADED_HIGH]);
-    put(bzimage::INITRD_ADDR_MAX, &INITRD_ADDR_MAX.to_le_bytes());
-    put(bzimage::KERNEL_ALIGNMENT, &ALIGNMENT.to_le_bytes());
-    put(bzimage::RELOCATABLE_KERNEL, &[1]);
-    put(bzimage::MIN_ALIGNMENT, &[ALIGNMENT.trailing_zeros() as u8]);
-    put(bzimage::XLOADFLAGS, &xloadflags.to_le_bytes());
-    put(bzimage::CMDLINE_SIZE, &COMMAND_LINE_LEN.to_le_bytes());
-    put(bzimage::PREF_ADDRESS, &pref_address.to_le_bytes());
-    put(bzimage::INIT_SIZE, &init_size.to_le_bytes());
+    put(header::LOADFLAGS, &[header::LOADED_HIGH]);
+    put(header::INITRD_ADDR_MAX, &INITRD_ADDR_MAX.to_le_bytes());
+    put(header::KERNEL_ALIGNMENT, &ALIGNMENT.to_le_bytes());
+    put(header::RELOCATABLE_KERNEL, &[1]);
+    put(header::MIN_ALIGNMENT, &[ALIGNMENT.trailing_zeros() as u8]);
+    put(header::XLOADFLAGS, &xloadflags.to_le_bytes());
+    put(header::CMDLINE_SIZE, &COMMAND_LINE_LEN.to_le_bytes());
+    put(header::PREF_ADDRESS, &pref_address.to_le_bytes());
+    put(header::INIT_SIZE, &init_size.to_le_bytes());
     bytes
 }

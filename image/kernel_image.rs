@@ -2,37 +2,10 @@
 
 //! A kernel image, whatever its format: what of it goes where, and what the kernel needs there.
 
-use crate::image::{bzimage, elf_image};
-use core::fmt;
-
-/// Where the setup header starts, in a bzImage and in `boot_params` (boot.rst).
-pub const SETUP_HEADER_START: usize = 0x1f1;
-/// `boot_params` has room for a header that ends here (`struct boot_params`: `edd_mbr_sig_buffer`).
-pub const SETUP_HEADER_END_MAX: usize = 0x290;
-/// The setup header, from [`SETUP_HEADER_START`] on, as it is copied to `boot_params`; zeros behind
-/// its end.
-pub type SetupHeader = [u8; SETUP_HEADER_END_MAX - SETUP_HEADER_START];
+use crate::image::setup_header::SetupHeader;
 
 /// The most segments that an image may have.
 pub const SEGMENTS_MAX: usize = 8;
-
-/// Why a file is not a kernel that can be started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Error {
-    /// What is wrong with the bzImage.
-    BzImage(bzimage::Error),
-    /// What is wrong with the ELF file.
-    Elf(elf_image::Error),
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Error::BzImage(error) => error.fmt(f),
-            Error::Elf(error) => error.fmt(f),
-        }
-    }
-}
 
 /// A piece of the file, and where in memory it goes.
 ///
@@ -129,16 +102,4 @@ pub fn version(text: &[u8]) -> Option<(u32, u32)> {
         digits.parse().ok()
     });
     Some((numbers.next()??, numbers.next()??))
-}
-
-/// Checks that `file` is a kernel that can be loaded anywhere, and finds its parts.
-///
-/// # Errors
-///
-/// The first thing that is wrong with it; see [`Error`].
-pub fn parse(file: &[u8]) -> Result<KernelImage, Error> {
-    if file.starts_with(&elf_image::MAGIC) {
-        return elf_image::parse(file).map_err(Error::Elf);
-    }
-    bzimage::parse(file).map_err(Error::BzImage)
 }

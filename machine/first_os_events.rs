@@ -11,7 +11,7 @@
 use crate::{
     cpu_offline,
     linux::notifier::{Listener, Notifier},
-    os_instance::Machine,
+    machine::Machine,
     pci::claims,
 };
 use kernel::{
@@ -85,7 +85,8 @@ impl Listener for Sleep {
             // It is over. No OS has CPUs yet.
             _ => {
                 // What is reserved was not part of the image.
-                let result = machine.stepping_stone.write();
+                // SAFETY: No OS has CPUs before `wake_up()`.
+                let result = unsafe { machine.stepping_stone.write() };
                 cpu_offline::wake_up();
                 result
             }

@@ -6,7 +6,7 @@
 //! chapter 12 "Advanced Programmable Interrupt Controller", and 10.4.4 for the protocol.
 
 use crate::firmware::acpi::XAPIC_ID_MAX;
-use crate::os_instance::timing::Exclusive;
+use crate::machine::exclusive;
 use core::arch::asm;
 use kernel::{
     bindings,
@@ -133,9 +133,9 @@ impl LocalApic {
     /// # Errors
     ///
     /// `EIO` if the IPI was not delivered, `ESHUTDOWN` after [`LocalApic::close`].
-    pub(crate) fn startup(&self, apic_id: u32, address: u64, exclusive: &Exclusive) -> Result {
+    pub(crate) fn startup(&self, apic_id: u32, address: u64) -> Result {
         let gate = self.gate.lock();
-        let _held = exclusive.count();
+        let _held = exclusive::hold();
         if *gate == Gate::Closed {
             return Err(ESHUTDOWN);
         }

@@ -12,20 +12,13 @@ use crate::{
     mem_reserve::{Allocation, Pool},
     memory::memmap::Range,
 };
-use kernel::{
-    new_mutex,
-    prelude::*,
-    str::CString,
-    sync::{Arc, Mutex}, //
-};
+use kernel::{prelude::*, str::CString};
 
 /// One table of each level down to a 2 MiB page.
 const LEN: u64 = 3 * TABLE as u64;
 
 /// Page tables in low memory that map the first 2 MiB.
 pub(crate) struct SteppingStone {
-    tables: Arc<Mutex<Mapping>>,
-    // Unmapped before.
     memory: Allocation,
 }
 
@@ -44,25 +37,27 @@ impl SteppingStone {
                 (REAL_MODE_LEN + PAGE) >> 10
             );
         })?;
-        // SAFETY: It was allocated just now. CPUs that are started read what is written here.
-        let tables = unsafe { Mapping::new(memory.range()) }?;
-        let stone = SteppingStone {
-            tables: Arc::pin_init(new_mutex!(tables), GFP_KERNEL)?,
-            memory,
-        };
-        stone.write()?;
+        let stone = SteppingStone { memory };
+        // SAFETY: No OS has it yet.
+        unsafe { stone.write() }?;
         Ok(stone)
     }
 
-    /// Writes them once more. No OS may have CPUs: one might be on them.
+    /// Writes them once more.
     ///
     /// # Errors
     ///
-    /// None in fact.
-    pub(crate) fn write(&self) -> Result {
+    /// `ENOMEM` if there is no room for a mapping.
+    ///
+    /// # Safety
+    ///
+    /// No OS may have CPUs: one might be on the tables.
+    pub(crate) unsafe fn write(&self) -> Result {
         let first = Range::new(0, PAGE).ok_or(EINVAL)?;
-        let at = self.memory.range().start();
-        identity_map::build(self.tables.lock().bytes(), at, &[first]).ok_or(EINVAL)
+        let range = self.memory.range();
+        // SAFETY: The memory is ours, and by the caller's promise nobody uses it.
+        let mut tables = unsafe { Mapping::new(range) }?;
+        identity_map::build(tables.bytes(), range.start(), &[first]).ok_or(EINVAL)
     }
 
     /// Physical address of the top table.

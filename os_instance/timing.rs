@@ -2,11 +2,9 @@
 
 //! How long the phases of a start take, and for how long it kept other OSes waiting.
 
+use crate::machine::exclusive;
 use core::fmt;
-use kernel::{
-    sync::atomic::{Atomic, Relaxed},
-    time::{ClockSource, Delta, Instant, Monotonic}, //
-};
+use kernel::time::{ClockSource, Delta, Monotonic};
 
 /// A phase of a start. The phases of one OS may overlap, and those of different OSes do.
 #[derive(Clone, Copy)]
@@ -68,28 +66,38 @@ impl Span {
         let took = Delta::from_nanos(Monotonic::ktime_get() - began);
         (Span { began, took }, result)
     }
-
-    /// When it began, in nanoseconds of `CLOCK_MONOTONIC`.
-    pub(crate) fn began(&self) -> i64 {
-        self.began
-    }
-
-    /// How long it took.
-    pub(crate) fn took(&self) -> Delta {
-        self.took
-    }
 }
 
 /// The phases of the last start, as far as it has come.
 #[derive(Default)]
 pub(crate) struct Timing {
     spans: [Option<Span>; Phase::ALL.len()],
-    /// For how long locks were held that the starts of all OSes share, since it was loaded or
-    /// restarted.
-    pub(crate) exclusive: Exclusive,
+    /// For how long locks that the starts of all OSes share were held during this one, in nanoseconds.
+    exclusive: i64,
+    /// What [`exclusive::total`] was when this began to count.
+    counting_from: Option<i64>,
 }
 
 impl Timing {
+    /// A load, start or restart that begins now.
+    pub(crate) fn begin() -> Self {
+        let mut timing = Self::default();
+        timing.resume();
+        timing
+    }
+
+    /// The start goes on now, after [`Timing::pause`].
+    pub(crate) fn resume(&mut self) {
+        self.counting_from.get_or_insert_with(exclusive::total);
+    }
+
+    /// The load or start is over, or waits for a person to go on.
+    pub(crate) fn pause(&mut self) {
+        if let Some(before) = self.counting_from.take() {
+            self.exclusive += exclusive::total() - before;
+        }
+    }
+
     /// Does `step`, which is `phase`.
     pub(crate) fn measure<R>(&mut self, phase: Phase, step: impl FnOnce() -> R) -> R {
         let (span, result) = Span::of(step);
@@ -102,8 +110,8 @@ impl Timing {
         self.spans[phase as usize] = Some(span);
     }
 
-    /// The phases that were come to, and how long they took.
-    pub(crate) fn spans(&self) -> impl Iterator<Item = (Phase, Span)> + '_ {
+    /// The phases that the start has reached.
+    fn spans(&self) -> impl Iterator<Item = (Phase, Span)> + '_ {
         let all = Phase::ALL.into_iter();
         all.filter_map(|phase| Some((phase, self.spans[phase as usize]?)))
     }
@@ -116,43 +124,6 @@ impl fmt::Display for Timing {
         for (phase, Span { began, took }) in self.spans() {
             writeln!(f, "{} {} {began}", phase.name(), took.as_nanos())?;
         }
-        write!(f, "exclusive {}", self.exclusive.0.load(Relaxed))
-    }
-}
-
-/// For how long locks were held that all OSes share, in nanoseconds.
-pub(crate) struct Exclusive(Atomic<i64>);
-
-impl Default for Exclusive {
-    fn default() -> Self {
-        Exclusive(Atomic::new(0))
-    }
-}
-
-impl Exclusive {
-    /// Counts until the result is dropped, which is to be before the lock is released.
-    pub(crate) fn count(&self) -> Held<'_> {
-        Held {
-            began: Instant::now(),
-            exclusive: self,
-        }
-    }
-
-    /// Adds what `other` has counted.
-    pub(crate) fn add(&self, other: &Exclusive) {
-        self.0.fetch_add(other.0.load(Relaxed), Relaxed);
-    }
-}
-
-/// Counts while it lives.
-pub(crate) struct Held<'a> {
-    began: Instant<Monotonic>,
-    exclusive: &'a Exclusive,
-}
-
-impl Drop for Held<'_> {
-    fn drop(&mut self) {
-        let nanos = self.began.elapsed().as_nanos();
-        self.exclusive.0.fetch_add(nanos, Relaxed);
+        write!(f, "exclusive {}", self.exclusive)
     }
 }

@@ -25,7 +25,6 @@ use kernel::{
     device,
     device_id::IdArray,
     driver::Registration,
-    module::this_module,
     pci,
     prelude::*,
     str::CString, //
@@ -204,15 +203,15 @@ pub(crate) struct Driver {
 }
 
 impl Driver {
-    /// Registers it. To be called once.
+    /// Registers it for `module`. To be called once.
     ///
     /// # Errors
     ///
     /// Those of the registration.
-    pub(crate) fn register() -> Result<Self> {
+    pub(crate) fn register(module: &'static ThisModule) -> Result<Self> {
         // SAFETY: Called once, as the function's documentation asks.
         unsafe { CLAIMS.init() };
-        let registration = Registration::new(DRIVER, this_module::<crate::Mint>());
+        let registration = Registration::new(DRIVER, module);
         // SAFETY: They are of one chain, that of the PCI bus, which passes functions.
         let finds = unsafe { Notifier::register(Finds, register_finds, unregister_finds) };
         Ok(Driver {

@@ -12,7 +12,7 @@ use libfuzzer_sys::fuzz_target;
 use mint_fuzz::image_checks::{check_image, check_layouts};
 use mint_fuzz::input::Input;
 use mint_unit::image::bzimage::{parse, Error};
-use mint_unit::image::kernel_image::{KernelImage, SETUP_HEADER_START};
+use mint_unit::image::{bytes::Truncated, kernel_image::KernelImage, setup_header};
 use std::cell::RefCell;
 
 /// The longest file that is made.
@@ -28,7 +28,7 @@ fuzz_target!(|bytes: &[u8]| {
         let len = bytes.len().min(FILE_MAX);
         file[..len].copy_from_slice(&bytes[..len]);
         let mut end = len;
-        if let Err(Error::Truncated { needed, len }) = parse(&file[..len]) {
+        if let Err(Error::Truncated(Truncated { needed, len })) = parse(&file[..len]) {
             assert!(needed > len);
             if needed <= FILE_MAX as u64 {
                 end = needed as usize;
@@ -47,8 +47,10 @@ fn check(file: &[u8], image: &KernelImage) {
     check_image(image, file.len());
     // The jump over the header tells its end.
     let header_end = 0x202 + usize::from(file[0x201]);
-    let (header, behind) = image.setup_header.split_at(header_end - SETUP_HEADER_START);
-    assert_eq!(header, &file[SETUP_HEADER_START..header_end]);
+    let (header, behind) = image
+        .setup_header
+        .split_at(header_end - setup_header::START);
+    assert_eq!(header, &file[setup_header::START..header_end]);
     assert!(behind.iter().all(|&byte| byte == 0));
     let [code] = &image.segments[..] else {
         panic!("a bzImage has one segment");

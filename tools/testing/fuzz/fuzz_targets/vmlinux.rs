@@ -11,6 +11,7 @@
 use libfuzzer_sys::fuzz_target;
 use mint_fuzz::image_checks::{check_image, check_layouts};
 use mint_fuzz::input::Input;
+use mint_unit::image::bytes::Truncated;
 use mint_unit::image::elf_image::{parse, Error};
 use mint_unit::image::kernel_image::KernelImage;
 use std::cell::RefCell;
@@ -30,7 +31,7 @@ fuzz_target!(|bytes: &[u8]| {
         // Each part of it may lie behind the one before.
         let result = loop {
             match parse(&file[..end]) {
-                Err(Error::Truncated { needed, len }) if needed <= FILE_MAX as u64 => {
+                Err(Error::Truncated(Truncated { needed, len })) if needed <= FILE_MAX as u64 => {
                     assert!(needed > len);
                     end = needed as usize;
                 }

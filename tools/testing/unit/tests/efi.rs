@@ -367,11 +367,11 @@ fn find(firmware: &mut Firmware, layout: &Layout) -> Found {
     }
 }
 
-/// `efi_runtime.S` or `efi_runtime32.S`, as assembled.
+/// `firmware/efi_runtime.S` or `efi_runtime32.S`, as assembled.
 fn assemble(test: &str, width: Width) -> Vec<u8> {
     let (name, source) = match width {
-        Width::Bits32 => ("32", "efi_runtime32.S"),
-        Width::Bits64 => ("64", "efi_runtime.S"),
+        Width::Bits32 => ("32", "firmware/efi_runtime32.S"),
+        Width::Bits64 => ("64", "firmware/efi_runtime.S"),
     };
     let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
         .join(test)
