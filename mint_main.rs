@@ -123,11 +123,12 @@ impl Drop for Mint {
 
 /// Claims what the module's parameters say, or else what `memmap=` reserved on `cmdline`.
 fn claim_pool(cmdline: &str) -> Result<Pool> {
+    use linux::module_params::number;
     use module_parameters::{low_size, low_start, pool_size, pool_start};
-    if pool_size.value() == 0 && low_size.value() == 0 {
+    if number(pool_size.value()) == 0 && number(low_size.value()) == 0 {
         return Pool::claim(memmap::reserved(cmdline));
     }
-    let pool = Range::new(pool_start.value(), pool_size.value());
-    let low = Range::new(low_start.value(), low_size.value());
+    let pool = Range::new(number(pool_start.value()), number(pool_size.value()));
+    let low = Range::new(number(low_start.value()), number(low_size.value()));
     Pool::claim([pool, low].into_iter().flatten())
 }

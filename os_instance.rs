@@ -16,6 +16,7 @@ mod running;
 pub(crate) mod timing;
 mod watcher;
 
+use crate::linux::errno::ENODATA;
 use crate::{
     cpu_group::{self, Taking},
     cpu_offline::{self, CpuSet},

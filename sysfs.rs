@@ -3,6 +3,7 @@
 //! /sys/kernel/mint, as Documentation/ABI/testing/sysfs-kernel-mint describes it: one value a
 //! file.
 
+use crate::linux::errno::ENAMETOOLONG;
 use crate::{
     cpu_offline::{self, CpuSet},
     image::layout::RANGE_ALIGN,
@@ -307,7 +308,7 @@ fn store_path(
         [] => None,
         [b'/', rest @ ..] if rest.len() >= PATH_MAX - 1 => {
             pr_err!("{}: the path is too long\n", &**os.name());
-            return Err(ENAMETOOLONG);
+            return Err(ENAMETOOLONG.into());
         }
         [b'/', ..] => Some(CString::try_from(value)?),
         _ => {

@@ -5,12 +5,17 @@
 //! The kernel's own functions for that are not there for modules. Reference: Intel SDM volume 3,
 //! chapter 12 "Advanced Programmable Interrupt Controller", and 10.4.4 for the protocol.
 
-use crate::firmware::acpi::XAPIC_ID_MAX;
-use crate::machine::exclusive;
+use crate::{
+    firmware::acpi::XAPIC_ID_MAX,
+    linux::{
+        errno::ESHUTDOWN,
+        interrupt::{local_interrupt_disable, LocalInterruptDisabled},
+    },
+    machine::exclusive, //
+};
 use core::arch::asm;
 use kernel::{
     bindings,
-    interrupt::{local_interrupt_disable, LocalInterruptDisabled},
     new_mutex,
     prelude::*,
     processor::cpu_relax,
@@ -137,7 +142,7 @@ impl LocalApic {
         let gate = self.gate.lock();
         let _held = exclusive::hold();
         if *gate == Gate::Closed {
-            return Err(ESHUTDOWN);
+            return Err(ESHUTDOWN.into());
         }
         let vector = (address >> 12) as u32 & 0xff;
         self.registers.send(apic_id, MODE_STARTUP | vector)

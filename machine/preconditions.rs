@@ -2,6 +2,7 @@
 
 //! What must hold for the machine, for the first OS, and for whoever asks.
 
+use crate::linux::errno::EOPNOTSUPP;
 use crate::{
     linux::file::read_text,
     memory::kernel_params::{memparse, params},
@@ -21,7 +22,7 @@ pub(crate) const COMMAND_LINE_SIZE: usize = 2048;
 pub(crate) fn check_machine(cmdline: &str) -> Result {
     if is_memory_encrypted() {
         pr_err!("memory encryption (SME, SEV, TDX) is on: successors could not read what is copied for them; boot with mem_encrypt=off\n");
-        return Err(EOPNOTSUPP);
+        return Err(EOPNOTSUPP.into());
     }
     // The kernel takes the last one, and any number but 0 (apic_ipi_shorthand(),
     // arch/x86/kernel/apic/ipi.c).
@@ -36,7 +37,7 @@ pub(crate) fn check_machine(cmdline: &str) -> Result {
     }
     if tsc_khz() == 0 {
         pr_err!("the TSC's frequency is unknown, and it is the only clock of a successor\n");
-        return Err(EOPNOTSUPP);
+        return Err(EOPNOTSUPP.into());
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ use crate::{
     linux::{
         log::Shown,
         notifier::{Listener, Notifier},
+        pci_driver::{Bound, OverrideDriver},
     },
     pci::{
         function::{self, PciFunction},
@@ -22,10 +23,9 @@ use crate::{
 };
 use kernel::{
     bindings,
-    device,
-    device_id::IdArray,
+    device::Core,
     driver::Registration,
-    pci,
+    pci::{Adapter, Device},
     prelude::*,
     str::CString, //
 };
@@ -86,24 +86,14 @@ struct Owner {
 /// The driver of functions that an OS has.
 pub(crate) struct Keeper(());
 
-static IDS: IdArray<pci::DeviceId, (), 0> = IdArray::new_without_index([]);
-
-impl pci::Driver for Keeper {
-    type IdInfo = ();
-    type Data<'bound> = Self;
-    // It matches what `driver_override` names it for.
-    const ID_TABLE: pci::IdTable<Self::IdInfo> = &IDS;
-
-    fn probe<'bound>(
-        device: &'bound pci::Device<device::Core<'_>>,
-        _info: Option<&'bound Self::IdInfo>,
-    ) -> impl PinInit<Self::Data<'bound>, Error> + 'bound {
+impl OverrideDriver for Keeper {
+    fn probe(device: &Device<Core<'_>>) -> Result<Self> {
         let address = function::address(device).ok_or(ENODEV)?;
         let is_claimed = set_kept(address, true);
         is_claimed.then_some(Keeper(())).ok_or(ENODEV)
     }
 
-    fn unbind(device: &pci::Device<device::Core<'_>>, _this: Pin<&Keeper>) {
+    fn unbind(device: &Device<Core<'_>>) {
         if let Some(function) = PciFunction::new(device) {
             set_kept(function.address(), false);
             iommu::leave(&function);
@@ -197,7 +187,7 @@ fn keep_found(function: PciFunction) {
 pub(crate) struct Driver {
     // First, as it has functions bound to the driver.
     _finds: Pin<KBox<Notifier<Finds>>>,
-    _registration: Pin<KBox<Registration<pci::Adapter<Keeper>>>>,
+    _registration: Pin<KBox<Registration<Adapter<Bound<Keeper>>>>>,
     // After the driver, which looks at them.
     _claims: AllClaims,
 }

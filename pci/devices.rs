@@ -2,6 +2,7 @@
 
 //! The PCI functions of an OS, taken from the first OS and given back.
 
+use crate::linux::errno::EOPNOTSUPP;
 use crate::{
     firmware::host_bridge::{ecam_of, HostBridge, MAX_BRIDGES},
     image::{kernel_image::Mode, layout::FOUR_GIB},
@@ -72,7 +73,7 @@ impl Selection {
                     &**os,
                     Shown(function.address())
                 );
-                return Err(EOPNOTSUPP);
+                return Err(EOPNOTSUPP.into());
             }
         }
         Ok(selection)
@@ -141,7 +142,7 @@ impl Selection {
                     domain,
                     first_bus
                 );
-                return Err(EOPNOTSUPP);
+                return Err(EOPNOTSUPP.into());
             };
             bridges.push(first.bridge_above(&unit, segment, ecam), GFP_KERNEL)?;
         }

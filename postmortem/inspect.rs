@@ -5,6 +5,7 @@
 //! What there is to be known of foreign memory is in `postmortem/`, and the memory itself in
 //! `os_memory.rs`; here is which kernel is looked at, and for how long.
 
+use crate::linux::errno::{EBADMSG, ENODATA};
 use crate::{
     image::layout::{Layout, PAGE},
     linux::{log::Shown, phys_memory},
@@ -175,7 +176,7 @@ impl Inspector {
                     printk_log::Error::Stopped => snapshot.refusal,
                     _ => {
                         pr_err!("{}: its kernel log: {}\n", &**os, Shown(error));
-                        EBADMSG
+                        EBADMSG.into()
                     }
                 })?;
             self.snapshot = snapshot.text;
@@ -224,7 +225,7 @@ impl Inspector {
             let found = self
                 .search
                 .look_everywhere(&mut self.memory, &range, open)
-                .map_err(|error| error.unwrap_or(ENODATA))?;
+                .map_err(|error| error.unwrap_or(ENODATA.into()))?;
             self.found = Some(found);
         }
         Ok(())
@@ -243,7 +244,7 @@ fn open(mem: &mut dyn PhysicalMemory, address: u64, text: &mut [u8]) -> Result<F
     // Whose memory is not that of another kernel meanwhile.
     let last = Events::new().scan(&log, mem, text);
     if last == Ok(Some(events::Event::Replaced)) {
-        return Err(ENODATA);
+        return Err(ENODATA.into());
     }
     let page_offset = space.page_offset(mem);
     note.truncate(len);
