@@ -88,7 +88,9 @@ as_root() {
 	fi
 }
 
-# need_mmdebstrap: what makes Debian systems, and all that is installed on this machine.
+# bootstrap OPTION...: mmdebstrap, which makes Debian systems, and is all that is installed
+# on this machine. Its mounts end with it, even if it is killed.
+bootstrap() { as_root unshare --mount --propagation private mmdebstrap --mode=root "$@"; }
 need_mmdebstrap() {
 	command -v mmdebstrap >/dev/null && return
 	step "installing mmdebstrap on this machine" as_root env DEBIAN_FRONTEND=noninteractive sh -euc '
