@@ -53,7 +53,7 @@ clean:
 	@find . \( -path ./.git -o -path ./tools -o -path ./results \) -prune -o -type f \( \
 		-name '*.o' -o -name '*.ko' -o -name '*.mod' -o -name '*.mod.c' -o -name '.*.cmd' \
 		-o -name '.*.d' -o -name modules.order -o -name Module.symvers \) -exec rm -f {} +
-	@rm -rf scripts/__pycache__ tools/testing/*/target
+	@rm -rf scripts/__pycache__ tools/testing/*/target rmeta??????
 
 # As clean, and the cache: downloads, compilers and kernels.
 distclean: clean
