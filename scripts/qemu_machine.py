@@ -110,7 +110,8 @@ class Machine:
     """
 
     def __init__(self, kernel, initramfs, append, *, cpus=4, memory="3G", names=("first",),
-                 accelerator="tcg", threads="single", boot=ASSUMED_BOOT, translated=512, extra=(), echo=None, interactive=False):
+                 accelerator="tcg", threads="single", translated=512, boot=ASSUMED_BOOT,
+                 extra=(), echo=None, interactive=False):
         self.echo = echo
         self.boot = boot
         self.started = time.monotonic()
