@@ -19,15 +19,19 @@ demo-net: module
 
 # Host tests of the pure code, and kselftests in QEMU.
 test: module
-	@scripts/test
+	@setpriv --pdeathsig TERM scripts/test
+
+# The same, with all repeats: every kernel through everything, cards handed over 20 times.
+test-long: module
+	@setpriv --pdeathsig TERM scripts/test --long
 
 # The kselftests in a first OS whose kernel looks for faults: KASAN, lockdep, ...
 test-debug:
-	@scripts/test-debug
+	@setpriv --pdeathsig TERM scripts/test-debug
 
 # 1,000 starts and stops in QEMU.
 soak: module
-	@scripts/soak
+	@setpriv --pdeathsig TERM scripts/soak
 
 # The evaluation of the Mint papers: tables, results/bench.json, results/bench.svg.
 bench: module
@@ -64,6 +68,7 @@ help:
 	@echo 'make demo     two stock kernels side by side in QEMU'
 	@echo 'make demo-net a successor with a disk and a network card, reached by ssh'
 	@echo 'make test     all tests'
+	@echo 'make test-long the same, with all repeats'
 	@echo 'make test-debug   kselftests on a debug kernel'
 	@echo 'make soak     1,000 starts and stops in QEMU'
 	@echo 'make bench    measure starts, alone and in parallel, and their cost'
@@ -73,4 +78,4 @@ help:
 	@echo 'make check    formatting and lints, and a little fuzzing'
 	@echo 'make clean, make distclean'
 
-.PHONY: all module demo demo-net test test-debug soak bench matrix fuzz shell check clean distclean help
+.PHONY: all module demo demo-net test test-long test-debug soak bench matrix fuzz shell check clean distclean help

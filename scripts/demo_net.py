@@ -26,7 +26,8 @@ def devices(disk):
 
 def make_files(folder, kernel, disk):
     """What the first OS has besides, as FILE=PATH: an initrd that goes on to the disk, and ssh."""
-    initrd = make(folder / "disk.cpio", "disk-init", [], modules=MODULES, kernels=(kernel,))
+    initrd = make(folder / "disk.cpio", "disk-init", [f"{GUEST}/wait_disk=/bin/wait_disk"],
+                  modules=MODULES, kernels=(kernel,))
     users = folder / "passwd"
     users.write_text("root:x:0:0::/root:/bin/sh\n")
     return [f"{initrd}=/boot/initrd.disk", f"{GUEST}/demo-lib=/bin/demo-lib", f"{users}=/etc/passwd",
@@ -46,22 +47,25 @@ def demo_net():
         started = time.monotonic()
         with Machine(kernel, initramfs, f"mint.run=test {NO_BROADCAST} {POOL}", names=("first", "successor"),
                      accelerator=accelerator, extra=devices(disk), echo=Show()) as machine:
-            machine.wait("first", rb"starting the successor", 120)
+            machine.wait("first", rb"first OS: ")
+            machine.boot = machine.took()
+            machine.wait("first", rb"starting the successor")
             progress("the first OS starts a Debian on CPUs 2-3, with a disk and a card of its own")
-            machine.wait("successor", rb"login: ", 300)
+            # systemd and what it starts.
+            machine.wait("successor", rb"login: ", 40 * machine.boot)
             progress("Debian is up; somebody logs in on its console")
             for command, answer in (("root", rb""), ("findmnt /", rb"nvme0n1"), ("ip -brief address", rb"10\.7\.0\.2"),
                                     ("echo system: $(systemctl is-system-running --wait)", rb"system: running")):
                 machine.send("successor", command + "\n")
-                machine.wait("successor", answer, 60)
-                machine.wait("successor", rb":~# ", 60)
+                machine.wait("successor", answer)
+                machine.wait("successor", rb":~# ")
             progress("the first OS reaches it through the two cards")
             machine.send("first", "\n")
-            machine.wait("first", rb"mint: os1: halted", 120)
+            machine.wait("first", rb"mint: os1: halted")
             progress("Debian has powered off; the first OS takes everything back, and reads the disk")
             machine.send("first", "\n")
-            machine.wait("first", rb"CPUs, memory and devices are back", 60)
-            machine.wait_end(60)
+            machine.wait("first", rb"CPUs, memory and devices are back")
+            machine.wait_end()
             splats = machine.splats()
     if splats:
         raise MachineError("a kernel complained:\n" + "\n".join(splats))

@@ -9,6 +9,9 @@ from pathlib import Path
 SOURCE = Path(__file__).resolve().parent.parent
 BUSYBOX_I386 = Path(os.environ["MINT_CACHE"]) / "busybox-i386"
 GUEST = SOURCE / "scripts/guest"
+TESTS = SOURCE / "tools/testing/selftests/mint"
+# What the first OS and its successors both have.
+SHARED = (f"{GUEST}/check_io=/bin/check_io", f"{GUEST}/wait_disk=/bin/wait_disk")
 KO = Path(os.environ.get("MINT_KO") or SOURCE / "mint.ko")
 
 # 960 MiB below the tables that QEMU keeps under 2 GiB, and low memory for
@@ -19,6 +22,16 @@ POOL = "memmap=960M$1G memmap=128K$128K"
 LOW_POOL = "memmap=256M$512M"
 # The first OS keeps IPIs to all CPUs of the machine to its own.
 NO_BROADCAST = "no_ipi_broadcast=1"
+
+
+def is_i386(kernel):
+    """Whether it is a 32-bit kernel of Debian."""
+    return re.search("-686(-pae)?$", kernel.parent.name) is not None
+
+
+def compile_c(output, source, *options):
+    subprocess.run(["gcc-14", "-O2", "-Wall", "-Wextra", "-Werror", *options, "-o", output, source],
+                   check=True)
 
 
 def make_initramfs(folder, kernel, run=None, files=(), successor_files=(), modules=(), first=None,
@@ -34,7 +47,7 @@ def make_initramfs(folder, kernel, run=None, files=(), successor_files=(), modul
                                       modules=successor_modules, kernels=(kernel,))
     files = [f"{ko}=/mint.ko", f"{kernel}=/boot/vmlinuz", f"{initrd}=/boot/initrd",
              f"{GUEST}/README=/README", f"{GUEST}/release_uart=/bin/release_uart",
-             f"{GUEST}/check_io=/bin/check_io", *files]
+             *SHARED, *files]
     if run:
         script = folder / "run"
         script.write_text(run)
@@ -44,7 +57,7 @@ def make_initramfs(folder, kernel, run=None, files=(), successor_files=(), modul
 
 def make_successor_initramfs(path, files=(), busybox=None, modules=(), kernels=()):
     """A successor's initramfs, with `files` as FILE=PATH, perhaps of another busybox."""
-    files = [f"{GUEST}/busy=/do.d/busy", f"{GUEST}/check_io=/bin/check_io", *files]
+    files = [f"{GUEST}/busy=/do.d/busy", *SHARED, *files]
     return make(path, "successor-init", files, busybox, modules, kernels)
 
 

@@ -18,9 +18,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from first_os import BUSYBOX_I386, LOW_POOL, NO_BROADCAST, POOL, make_initramfs, make_successor_initramfs
+from first_os import (BUSYBOX_I386, LOW_POOL, NO_BROADCAST, POOL, TESTS, compile_c, is_i386, make_initramfs,
+                      make_successor_initramfs)
 from qemu_machine import Machine, MachineError, pick_accelerator
-from selftests import PORTS, TESTS, compile_c, is_i386
+from scenarios import PORTS
 
 # Each command's output, and its status in a line of its own.
 FIRST_OS = """
@@ -121,7 +122,7 @@ class Successor:
 
     def goes(self, command, *states):
         """Whether it goes through the states once its user space is told to run `command`."""
-        self.run(f"watch_state os1 60 {' '.join(states)}")
+        self.run(f"watch_state os1 {' '.join(states)}")
         self.forget()
         self.machine.send("os1", command + "\n")
         try:

@@ -86,7 +86,7 @@ class PortWatcher:
                 if found[6] == "apic-msi" and direction == "write":
                     if address == 0xFEE00310:
                         destination[cpu] = value >> 24
-                    # Not those to all, which only the firmware sends: see Watcher.
+                    # Not those to all, which only the firmware sends: see IcrWatcher.
                     elif address == 0xFEE00300 and not value >> 18 & 3:
                         mode = value >> 8 & 7
                         if mode == 5:

@@ -30,22 +30,22 @@ for kernel in /kernels/*; do
 	[ "$memory" != 256M ] || put $os/initrd /boot/initrd.others
 	put $os/devices "$NVME $E1000E 0000:03"
 	check "$name starts with devices" start_os os1
-	check "$name: the disk" run 'check_io write /dev/nvme0n1 1' '64 MiB of 1 written'
-	check "$name: is read" run 'check_io read /dev/nvme0n1 1' '64 MiB of 1 came whole'
-	check "$name: the USB disk" run 'until head -c 1 /dev/sda >/dev/null 2>&1; do usleep 50000; done; check_io write /dev/sda 2' '64 MiB of 2 written'
-	check "$name: is read" run 'check_io read /dev/sda 2' '64 MiB of 2 came whole'
+	check "$name: the disk" run 'check_io write /dev/nvme0n1 1' '16 MiB of 1 written'
+	check "$name: is read" run 'check_io read /dev/nvme0n1 1' '16 MiB of 1 came whole'
+	check "$name: the USB disk" run 'wait_disk /dev/sda; check_io write /dev/sda 2' '16 MiB of 2 written'
+	check "$name: is read" run 'check_io read /dev/sda 2' '16 MiB of 2 came whole'
 	note "$name: the network"
 	exchange 3
 	check "$name: its log is quiet" quiet_log
-	check "$name: poweroff" goes os1 poweroff 30 halted
+	check "$name: poweroff" goes os1 poweroff halted
 	check "$name: stop" put $os/stop 1
 	check "$name: the functions are configured as before" test "$(configurations $NVME $E1000E $XHCI)" = "$(cat /tmp/before)"
 	put $os/devices $LARGE
 	if [ "$memory" = 256M ]; then
 		check "$name starts with a device above 4 GiB" start_os os1
 		check "$name: its window" run 'grep "PCI Bus 0001:05" /proc/iomem' '\b[1-9a-f][0-9a-f]{8,}-'
-		check "$name: its disk" run 'check_io write /dev/nvme0n1 4' '64 MiB of 4 written'
-		check "$name: is read" run 'check_io read /dev/nvme0n1 4' '64 MiB of 4 came whole'
+		check "$name: its disk" run 'check_io write /dev/nvme0n1 4' '16 MiB of 4 written'
+		check "$name: is read" run 'check_io read /dev/nvme0n1 4' '16 MiB of 4 came whole'
 		check "$name: stop" put $os/stop 1
 	else
 		check "$name does not get a device above 4 GiB" refuses "$EINVAL" 'memory is above 4 GiB' $os/start 1

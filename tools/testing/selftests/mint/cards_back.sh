@@ -13,24 +13,26 @@ OWN_CARD=0000:03:00.0
 IGB=0000:04:00.0
 VIRTUAL=0000:04:10.0
 
-# usb_disk: waits until the first OS's driver has it.
-usb_disk() {
-	wait_disk /dev/sda
-}
 # received FUNCTION: how many frames its interface has got.
 received() {
 	cat "/sys/class/net/$(interface "$1")/statistics/rx_packets"
 }
-# hears FROM TO: a frame that is sent by one interface comes to the other.
+has_received() {
+	[ "$(received "$1")" -gt "$2" ]
+}
+# hears FROM TO: a frame that is sent by one interface comes to the other. Nobody answers it.
 hears() {
 	before=$(received "$2")
-	arping -c 1 -w 5 -I "$(interface "$1")" 10.1.0.9 >/dev/null
-	[ "$(received "$2")" -gt "$before" ]
+	arping -c 1 -w 1 -I "$(interface "$1")" 10.1.0.9 >/dev/null &
+	await has_received "$2" "$before"
+	hears_status=$?
+	wait $!
+	return $hears_status
 }
 # frames: the first OS's card takes and gives frames; then it is down again.
 frames() {
 	ifconfig "$(interface $E1000E)" 10.2.0.1 up
-	until grep -q 1 "/sys/class/net/$(interface $E1000E)/carrier"; do usleep 50000; done
+	await grep -q 1 "/sys/class/net/$(interface $E1000E)/carrier"
 	hears $E1000E $OWN_CARD && hears $OWN_CARD $E1000E
 	frames_status=$?
 	ifconfig "$(interface $E1000E)" down
@@ -39,7 +41,7 @@ frames() {
 
 release_uart 0x2f8
 ifconfig "$(interface $OWN_CARD)" 10.1.0.1 up
-usb_disk
+wait_disk /dev/sda
 configurations $E1000E $XHCI >/tmp/before
 insmod /mint.ko
 make_os os1 2-3 256M 0x2f8
@@ -58,13 +60,13 @@ check 'the first OS has its drivers' test "$(configurations $E1000E $XHCI)" = "$
 
 check 'the first OS writes to the USB disk' check_io write /dev/sda 1
 check 'start' put $os/start 1
-check 'it comes up' expect os1 90 'mint-successor-up'
-check 'it finds what the first OS has written' run 'until head -c 1 /dev/sda >/dev/null 2>&1; do usleep 50000; done; check_io read /dev/sda 1' '64 MiB of 1 came whole'
-check 'it writes' run 'check_io write /dev/sda 2' '64 MiB of 2 written'
+check 'it comes up' expect os1 'mint-successor-up'
+check 'it finds what the first OS has written' run 'wait_disk /dev/sda; check_io read /dev/sda 1' '16 MiB of 1 came whole'
+check 'it writes' run 'check_io write /dev/sda 2' '16 MiB of 2 written'
 exchange 3
 check 'its log is quiet' quiet_log
 check 'stop' put $os/stop 1
-usb_disk
+wait_disk /dev/sda
 check 'the first OS finds what it has written' check_io read /dev/sda 2
 check 'and has its network card' frames
 
@@ -73,10 +75,11 @@ cycles() {
 	cycle=0
 	while [ $cycle -lt "$CYCLES" ]; do
 		cycle=$((cycle + 1))
-		put $os/start 1 && expect os1 90 'mint-successor-up' &&
-			run "until head -c 1 /dev/sda >/dev/null 2>&1; do usleep 50000; done; head -n 1 /dev/sda; echo os1 $cycle >/dev/sda; sync" "first $((cycle - 1))\\b" &&
+		at "cycle $cycle of $CYCLES"
+		put $os/start 1 && expect os1 'mint-successor-up' &&
+			run "wait_disk /dev/sda; head -n 1 /dev/sda; echo os1 $cycle >/dev/sda; sync" "first $((cycle - 1))\\b" &&
 			run "ifconfig eth0 10.1.0.2 up; ping -c 1 10.1.0.1 && echo through $cycle" "through $cycle\\b" &&
-			put $os/stop 1 && usb_disk && [ "$(head -n 1 /dev/sda)" = "os1 $cycle" ] &&
+			put $os/stop 1 && wait_disk /dev/sda && [ "$(head -n 1 /dev/sda)" = "os1 $cycle" ] &&
 			echo "first $cycle" >/dev/sda && frames || {
 			echo "in cycle $cycle: $(dmesg | tail -n 5)"
 			return 1

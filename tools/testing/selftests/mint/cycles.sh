@@ -29,6 +29,7 @@ cycle() {
 run() {
 	cycles=0
 	while [ $cycles -lt "$1" ]; do
+		at "cycle $cycles of $1"
 		cycle || {
 			echo "cycle $cycles failed; state is $(cat $os/state)"
 			return 1

@@ -11,7 +11,7 @@ os=$MINT/os1
 online=/sys/devices/system/cpu/online
 
 again() {
-	put $os/restart 1 && is $os/state running && expect os1 60 "mint-successor-up: .*, 2 CPUs"
+	put $os/restart 1 && is $os/state running && expect os1 "mint-successor-up: .*, 2 CPUs"
 }
 provoke() {
 	echo "insmod /provoke.ko how=$1"
@@ -46,7 +46,7 @@ check 'stack overflow: it is crashed' dies os1 "$(provoke overflow)" 'Fatal exce
 check 'restart after a stack overflow' again
 
 tell os1 'tail /dev/zero'
-check 'user space takes all memory: it is killed' expect os1 60 'Out of memory: Killed process [0-9]+ \(tail\)'
+check 'user space takes all memory: it is killed' expect os1 'Out of memory: Killed process [0-9]+ \(tail\)'
 check 'the OS ticks on' ticks_on os1
 check 'it is running' is $os/state running
 tell os1 'echo 1 >/proc/sys/vm/panic_on_oom'
@@ -56,7 +56,7 @@ check 'stop of a crashed OS' put $os/stop 1
 # Before there is an init: it is not there.
 put $os/cmdline rdinit=/none
 put $os/load 1
-watch_state os1 60 running crashed
+watch_state os1 running crashed
 check 'it starts without an init' put $os/start 1
 check 'panic before init: it is crashed' watched
 check 'stop after that' put $os/stop 1

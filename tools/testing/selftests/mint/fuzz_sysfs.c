@@ -46,8 +46,13 @@
 #define PATH_ROOM	(PATH_MAX + 16)
 /* Files that a process keeps open. */
 #define HELD		8
-/* A process that makes no step for as long hangs; in seconds. */
-#define STEP_LIMIT	60
+/* A process that makes no step for as long hangs, in seconds: what the scripts call PATIENCE. */
+static unsigned int step_limit(void)
+{
+	const char *patience = getenv("PATIENCE");
+
+	return patience ? atoi(patience) : 60;
+}
 #define ERRNO_MAX	160
 #define M		(1ULL << 20)
 #define ARRAY_SIZE(a)	(sizeof(a) / sizeof(*(a)))
@@ -606,7 +611,7 @@ static void print_counts(const char *what, const unsigned long *counts)
 static void wait_for_one(pid_t *pids, unsigned int processes)
 {
 	static unsigned long steps[PROCESSES_MAX];
-	const struct timespec limit = { .tv_sec = STEP_LIMIT };
+	const struct timespec limit = { .tv_sec = step_limit() };
 	sigset_t child;
 	int status;
 	pid_t pid;

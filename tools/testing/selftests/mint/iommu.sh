@@ -21,18 +21,18 @@ else
 	put $os/devices $NVME
 	put $os/load 1
 	check 'start' put $os/start 1
-	check 'it comes up' expect os1 90 'mint-successor-up'
-	check 'it writes to its disk' run 'check_io write /dev/nvme0n1 1' '64 MiB of 1 written'
-	check 'and reads' run 'check_io read /dev/nvme0n1 1' '64 MiB of 1 came whole'
+	check 'it comes up' expect os1 'mint-successor-up'
+	check 'it writes to its disk' run 'check_io write /dev/nvme0n1 1' '16 MiB of 1 written'
+	check 'and reads' run 'check_io read /dev/nvme0n1 1' '16 MiB of 1 came whole'
 	check 'restart' put $os/restart 1
-	check 'it comes up again' expect os1 90 'mint-successor-up'
-	check 'and reads' run 'check_io read /dev/nvme0n1 1' '64 MiB of 1 came whole'
+	check 'it comes up again' expect os1 'mint-successor-up'
+	check 'and reads' run 'check_io read /dev/nvme0n1 1' '16 MiB of 1 came whole'
 	echo 1 >/sys/bus/pci/devices/$NVME/remove
 	echo 1 >/sys/bus/pci/rescan
 	check 'a disk that was found anew stays its' test "$(driver $NVME)" = mint
 	check 'restart' put $os/restart 1
-	check 'it comes up again' expect os1 90 'mint-successor-up'
-	check 'and reads' run 'check_io read /dev/nvme0n1 1' '64 MiB of 1 came whole'
+	check 'it comes up again' expect os1 'mint-successor-up'
+	check 'and reads' run 'check_io read /dev/nvme0n1 1' '16 MiB of 1 came whole'
 	check 'stop' put $os/stop 1
 fi
 check 'the first OS has its driver' test "$(driver $NVME)" = nvme

@@ -10,6 +10,16 @@ CONTROL=/dev/ttyS3
 
 stty -F $CONTROL raw -echo
 exec 3<>$CONTROL
+# How long this host takes for a plain boot, in seconds: as selftests.py has measured it, or as this
+# boot took, if that is more. All limits are multiples of it.
+uptime_s() { cut -d. -f1 /proc/uptime; }
+up=$(uptime_s)
+[ "$up" -le "${BOOT:=$up}" ] || BOOT=$up
+# How long anything is waited for. See PATIENCE in qemu_machine.py.
+PATIENCE=$((15 * BOOT))
+# The longest time between two ticks of a system that misses none. See GAP in scenarios.py.
+GAP=$((3 * BOOT / 2))
+echo booted >&3
 
 # The low memory that is free in the rig: 128 KiB, but for what all OSes share.
 LOW_FREE=$(((128 - 12) << 10))
@@ -32,8 +42,14 @@ result() {
 check() {
 	check_name=$1
 	shift
+	at "$check_name"
 	check_output=$("$@" 2>&1)
 	result $? "$check_name" "$* said: $check_output"
+}
+
+# at WHAT: tells the host what comes next, which it names if nothing more is heard.
+at() {
+	echo "at $1" >&3
 }
 
 # note TEXT: something to know that is no test.
@@ -49,12 +65,24 @@ plan() {
 	echo "1..$tests" >&3
 }
 
-# expect SYSTEM LIMIT PATTERN: waits until SYSTEM prints PATTERN, for at most
-# LIMIT seconds.
+# expect SYSTEM PATTERN: waits until SYSTEM prints PATTERN. If it does not, the host ends
+# the scenario.
 expect() {
-	echo "expect $1 $2 $3" >&3
+	echo "expect $1 $2" >&3
 	read -r answer <&3
 	[ "$answer" = yes ]
+}
+
+# await COMMAND...: waits until COMMAND succeeds, where nothing tells of the event.
+await() {
+	await_end=$(($(uptime_s) + PATIENCE))
+	until "$@"; do
+		[ "$(uptime_s)" -lt $await_end ] || {
+			echo "'$*' did not succeed within $PATIENCE s"
+			return 1
+		}
+		usleep 100000
+	done
 }
 
 # up_line VERSION CPUS: the pattern of what a successor's user space says first.
@@ -72,7 +100,7 @@ tell() {
 # $answer: one line without a vertical bar.
 ask() {
 	tell "$1" "echo answer: \$($2) '|'"
-	expect "$1" 20 'answer: [^|\n]*\|' && echo "last $1 answer: ([^|\n]*) \|" >&3 && read -r answer <&3
+	expect "$1" 'answer: [^|\n]*\|' && echo "last $1 answer: ([^|\n]*) \|" >&3 && read -r answer <&3
 }
 
 # boot_id SYSTEM: prints it.
@@ -88,13 +116,13 @@ is_another() {
 	id_now=$(boot_id "$1") && [ "$id_now" ] && [ "$2" ] && [ "$id_now" != "$2" ]
 }
 
-# ticks_on SYSTEM: it has ticked since it last came up, never more than 10 s apart
-# by its own clock, and goes on. See GAP in selftests.py.
+# ticks_on SYSTEM: it has ticked since it last came up, never more than GAP apart
+# by its own clock, and goes on.
 ticks_on() {
-	expect "$1" 20 'mint-tick' || return
+	expect "$1" 'mint-tick' || return
 	echo "ticks $1" >&3
 	read -r count gap <&3
-	[ "$count" -gt 0 ] && [ "${gap%.*}" -lt $((10 * ${SLOW:-1})) ] || {
+	[ "$count" -gt 0 ] && [ "${gap%.*}" -lt $GAP ] || {
 		echo "$1 ticked $count times, once $gap s after the one before"
 		false
 	}
@@ -188,18 +216,17 @@ make_os() {
 
 # start_os NAME: loads and starts it, and waits for its user space.
 start_os() {
-	put "$MINT/$1/load" 1 && put "$MINT/$1/start" 1 && expect "$1" 90 'mint-successor-up'
+	put "$MINT/$1/load" 1 && put "$MINT/$1/start" 1 && expect "$1" 'mint-successor-up'
 }
 
-# watch_state OS LIMIT [any] STATE...: from now on, waits for the OS to go through the
+# watch_state OS [any] STATE...: from now on, waits for the OS to go through the
 # states; see wait_state.c. watched says whether it did.
 watch_state() {
 	watch_os=$1
-	watch_limit=$(($2 * ${SLOW:-1}))
-	shift 2
+	shift
 	rm -f /tmp/watched
 	mkfifo /tmp/watched
-	wait_state "$watch_os" $watch_limit "$@" >/tmp/watched &
+	wait_state "$watch_os" $PATIENCE "$@" >/tmp/watched &
 	exec 4</tmp/watched
 	read -r listening <&4
 	echo "$listening" >/tmp/seen
@@ -215,7 +242,7 @@ watched() {
 	}
 }
 
-# goes SYSTEM COMMAND LIMIT [any] STATE...: the OS goes through the states once its user
+# goes SYSTEM COMMAND [any] STATE...: the OS goes through the states once its user
 # space was told to run COMMAND.
 goes() {
 	goes_os=$1
@@ -234,18 +261,15 @@ took() {
 # dies SYSTEM COMMAND REASON: its user space was told to run COMMAND, by which it panics
 # and is crashed. The last lines of all may not have come out when its CPUs are parked.
 dies() {
-	goes "$1" "$2" 30 crashed && expect "$1" 10 "Kernel panic - not syncing: $3"
+	goes "$1" "$2" crashed && expect "$1" "Kernel panic - not syncing: $3"
 }
 
-# log_says OS PATTERN: waits until its file dmesg has a line with PATTERN; there is
-# nothing that tells of a new line.
+# log_says OS PATTERN: waits until its file dmesg has a line with PATTERN.
 log_says() {
-	tries=0
-	until cat "$MINT/$1/dmesg" >/tmp/dmesg && grep -q "$2" /tmp/dmesg; do
-		tries=$((tries + 1))
-		[ $tries -lt $((20 * ${SLOW:-1})) ] || return
-		sleep 1
-	done
+	await log_has "$1" "$2"
+}
+log_has() {
+	cat "$MINT/$1/dmesg" >/tmp/dmesg && grep -q "$2" /tmp/dmesg
 }
 
 # own_log OS: keeps how many lines the running OS's own dmesg prints, and their checksum.
@@ -276,7 +300,7 @@ first_ticks() {
 # first_ticked: the first OS has not missed a tick; as ticks_on.
 first_ticked() {
 	kill $first_ticker
-	awk -v limit=$((10 * ${SLOW:-1})) '
+	awk -v limit=$GAP '
 		NR > 1 && $1 - last > gap { gap = $1 - last }
 		{ last = $1 }
 		END { print NR " ticks, " gap " s at most between two"; exit !(NR > 3 && gap < limit) }' /tmp/first-ticks

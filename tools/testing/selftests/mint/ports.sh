@@ -17,13 +17,13 @@ make_os os2 3 128M ''
 check 'the first starts' start_os os1
 check 'the second starts' put $MINT/os2/start 1
 check 'the second comes to its user space' log_says os2 mint-successor-up
-check 'the first reboots, and is restarted' goes os1 reboot 30 restarting running
-check 'it comes up again' expect os1 60 mint-successor-up
-check 'the first panics, and is restarted' goes os1 'echo c >/proc/sysrq-trigger' 30 restarting running
-check 'it comes up once more' expect os1 60 mint-successor-up
+check 'the first reboots, and is restarted' goes os1 reboot restarting running
+check 'it comes up again' expect os1 mint-successor-up
+check 'the first panics, and is restarted' goes os1 'echo c >/proc/sysrq-trigger' restarting running
+check 'it comes up once more' expect os1 mint-successor-up
 tell os1 '/do.d/busy &'
 for _ in $(seq 5); do
-	expect os1 30 'mint-tick' || break
+	expect os1 'mint-tick' || break
 done
 check 'the first ticks on' ticks_on os1
 # The scratch register of the first OS's UART.
@@ -31,7 +31,7 @@ strays() {
 	ask os1 'read_port 0x3ff' && [ "${answer%: *}" = 'port 0x3ff' ]
 }
 check 'the first touches a port that is not its own' strays
-check 'the first powers off' goes os1 poweroff 30 halted
+check 'the first powers off' goes os1 poweroff halted
 drop_os os1
 drop_os os2
 check 'all CPUs are back' is /sys/devices/system/cpu/online 0-3
