@@ -107,8 +107,10 @@ in_root() { "$MINT_SRC/scripts/in-root" "$@"; }
 # Debian's package lists in the root, not older than a day. To be called before a
 # download: packages of which there is a newer version leave the archive.
 update_lists() (
+	are_new() { [ -n "$(find "$MINT_ROOT/.mint-lists" -mmin -1440 2>/dev/null)" ]; }
+	! are_new || exit 0
 	lock packages
-	[ -z "$(find "$MINT_ROOT/.mint-lists" -mmin -1440 2>/dev/null)" ] || exit 0
+	! are_new || exit 0
 	step "reading Debian's package lists" in_root --as-root apt-get -q update
 	as_root touch "$MINT_ROOT/.mint-lists"
 )
