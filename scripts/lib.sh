@@ -94,6 +94,7 @@ bootstrap() { as_root unshare --mount --propagation private mmdebstrap --mode=ro
 need_mmdebstrap() {
 	command -v mmdebstrap >/dev/null && return
 	step "installing mmdebstrap on this machine" as_root env DEBIAN_FRONTEND=noninteractive sh -euc '
+		dpkg --configure -a
 		apt-get -q -o DPkg::Lock::Timeout=600 update
 		apt-get -qy -o DPkg::Lock::Timeout=600 install mmdebstrap
 	'
@@ -106,8 +107,10 @@ in_root() { "$MINT_SRC/scripts/in-root" "$@"; }
 # Debian's package lists in the root, not older than a day. To be called before a
 # download: packages of which there is a newer version leave the archive.
 update_lists() (
+	are_new() { [ -n "$(find "$MINT_ROOT/.mint-lists" -mmin -1440 2>/dev/null)" ]; }
+	! are_new || exit 0
 	lock packages
-	[ -z "$(find "$MINT_ROOT/.mint-lists" -mmin -1440 2>/dev/null)" ] || exit 0
+	! are_new || exit 0
 	step "reading Debian's package lists" in_root --as-root apt-get -q update
 	as_root touch "$MINT_ROOT/.mint-lists"
 )
@@ -124,10 +127,13 @@ gone() {
 	die "Debian does not have $1, or no longer: remove $MINT_CACHE/kernel-version-* to take the newest kernels, or name one by MINT_KERNEL=VERSION"
 }
 
-# install_packages WHAT PACKAGE...: into the root, after what was left of an interrupted run.
+# install_packages WHAT PACKAGE...: into the root. What a run that was killed has left half
+# unpacked is removed first, and what it has left unpacked is configured.
 install_packages() (
 	lock packages
 	step "installing $1" in_root --as-root DEBIAN_FRONTEND=noninteractive sh -euc '
+		dpkg-query -Wf "\${db:Status-Eflag} \${binary:Package}\n" | sed -n "s/^reinstreq //p" |
+			xargs -r dpkg --purge --force-depends --force-remove-reinstreq
 		dpkg --configure -a
 		apt-get -qy --fix-broken install "$@"
 	' sh "${@:2}"
