@@ -41,7 +41,7 @@ bench: module
 matrix: module
 	@scripts/matrix
 
-# The pure code with inputs that a fuzzer makes, 1,000,000 for each target.
+# The pure code with inputs that a fuzzer makes up, 1,000,000 for each target.
 fuzz:
 	@scripts/fuzz
 
@@ -49,13 +49,15 @@ fuzz:
 shell: module
 	@scripts/shell
 
-# Formatting and lints, by the kernel's settings.
-check: module
+# Formatting and lints of Rust, shell and Python, and a few seconds of each fuzz target.
+check:
 	@scripts/check
 
 clean:
-	@rm -f *.o *.ko *.mod *.mod.c .*.cmd .*.d .*.o modules.order Module.symvers
-	@rm -f firmware/.*.cmd
+	@find . \( -path ./.git -o -path ./tools -o -path ./results \) -prune -o -type f \( \
+		-name '*.o' -o -name '*.ko' -o -name '*.mod' -o -name '*.mod.c' -o -name '.*.cmd' \
+		-o -name '.*.d' -o -name modules.order -o -name Module.symvers \) -exec rm -f {} +
+	@rm -rf scripts/__pycache__ tools/testing/*/target rmeta??????
 
 # As clean, and the cache: downloads, compilers and kernels.
 distclean: clean
@@ -73,7 +75,7 @@ help:
 	@echo 'make matrix   try stock kernels as successors, for the documentation'
 	@echo 'make fuzz     the pure code with made-up inputs'
 	@echo 'make shell    a shell in the first OS'
-	@echo 'make check    rustfmt and clippy'
+	@echo 'make check    formatting and lints, and a little fuzzing'
 	@echo 'make clean, make distclean'
 
 .PHONY: all module demo demo-net test test-long test-debug soak bench matrix fuzz shell check clean distclean help

@@ -6,8 +6,8 @@
 
 use crate::{
     cpu_offline::{CpuSet, OwnedCpu},
-    timing::{Exclusive, Phase, Span, Timing},
-    work_queue,
+    linux::work_queue,
+    os_instance::timing::{Phase, Span, Timing},
 };
 use kernel::{
     bindings,
@@ -25,10 +25,10 @@ use kernel::{
 /// # Errors
 ///
 /// Those of [`OwnedCpu::take`]; then none of them is taken.
-pub(crate) fn take(cpus: &CpuSet, os: &CString, exclusive: &Exclusive) -> Result<KVec<OwnedCpu>> {
+pub(crate) fn take(cpus: &CpuSet, os: &CString) -> Result<KVec<OwnedCpu>> {
     let mut taken = KVec::new();
     for cpu in cpus.iter() {
-        taken.push(OwnedCpu::take(cpu, os, exclusive)?, GFP_KERNEL)?;
+        taken.push(OwnedCpu::take(cpu, os)?, GFP_KERNEL)?;
     }
     Ok(taken)
 }
@@ -44,7 +44,6 @@ pub(crate) struct Taking(Arc<Job>);
 struct Job {
     cpus: CpuSet,
     os: CString,
-    exclusive: Exclusive,
     #[pin]
     taken: Mutex<Option<(Span, Result<KVec<OwnedCpu>>)>>,
     #[pin]
@@ -59,7 +58,7 @@ impl WorkItem for Job {
     type Pointer = Arc<Job>;
 
     fn run(job: Arc<Job>) {
-        let taken = Span::of(|| take(&job.cpus, &job.os, &job.exclusive));
+        let taken = Span::of(|| take(&job.cpus, &job.os));
         *job.taken.lock() = Some(taken);
     }
 }
@@ -75,7 +74,6 @@ impl Taking {
             pin_init!(Job {
                 cpus,
                 os: CString::try_from(&**os)?,
-                exclusive: Exclusive::default(),
                 taken <- new_mutex!(None),
                 work <- new_work!("Taking::work"),
             }? Error),
@@ -99,7 +97,6 @@ impl Taking {
     /// Those of [`take`].
     pub(crate) fn finish(self, timing: &mut Timing) -> Result<KVec<OwnedCpu>> {
         self.wait();
-        timing.exclusive.add(&self.0.exclusive);
         let (span, result) = self.0.taken.lock().take().ok_or(EIO)?;
         timing.set(Phase::Offline, span);
         result

@@ -5,7 +5,7 @@
 //! Lock order: [`HOTPLUG`], then the kernel's CPU hotplug lock, then [`OWNERS`]. So `OWNERS` is never held across
 //! `remove_cpu()` or `add_cpu()`, which take the former.
 
-use crate::{firmware::acpi::XAPIC_ID_MAX, timing::Exclusive};
+use crate::{firmware::acpi::XAPIC_ID_MAX, machine::exclusive};
 use core::ptr::{addr_of, addr_of_mut};
 use kernel::{
     bindings,
@@ -157,13 +157,13 @@ pub(crate) struct OwnedCpu {
 }
 
 impl OwnedCpu {
-    /// Takes `cpu` offline for `os`. What it counts is without the kernel's own hotplug lock.
+    /// Takes `cpu` offline for `os`.
     ///
     /// # Errors
     ///
     /// `EBUSY` if it is owned, offline already, or can't be taken offline; `EINVAL` for one that
     /// can't be had at all. The log says why.
-    pub(crate) fn take(cpu: CpuId, os: &CString, exclusive: &Exclusive) -> Result<Self> {
+    pub(crate) fn take(cpu: CpuId, os: &CString) -> Result<Self> {
         check(cpu, os)?;
         let id = cpu.as_u32();
         let apic_id = apic_id(cpu);
@@ -175,7 +175,7 @@ impl OwnedCpu {
         };
         {
             let mut owners = OWNERS.lock();
-            let _held = exclusive.count();
+            let _held = exclusive::hold();
             // Again, since the lock was not held since the check.
             if owners.list.iter().any(|owner| owner.cpu == id) {
                 return Err(EBUSY);
@@ -190,7 +190,7 @@ impl OwnedCpu {
         };
         match removed {
             0 => {
-                set_phase(id, Phase::Held, exclusive);
+                set_phase(id, Phase::Held);
                 // INVARIANT: It is offline now, and the prepare callback keeps it so.
                 Ok(OwnedCpu { cpu: id, apic_id })
             }
@@ -225,7 +225,7 @@ impl OwnedCpu {
 impl Drop for OwnedCpu {
     fn drop(&mut self) {
         // It stays owned until it is online, so that nobody else takes it on its way.
-        set_phase(self.cpu, Phase::Returning, &Exclusive::default());
+        set_phase(self.cpu, Phase::Returning);
         let result = {
             let _guard = keep_hotplug();
             // SAFETY: By the type invariants it is a CPU that was online before.
@@ -288,9 +288,9 @@ pub(crate) fn check_awake(os: &CString) -> Result {
     OWNERS.lock().check_awake(os)
 }
 
-fn set_phase(cpu: u32, phase: Phase, exclusive: &Exclusive) {
+fn set_phase(cpu: u32, phase: Phase) {
     let mut owners = OWNERS.lock();
-    let _held = exclusive.count();
+    let _held = exclusive::hold();
     for owner in owners.list.iter_mut() {
         if owner.cpu == cpu {
             owner.phase = phase;

@@ -3,22 +3,27 @@
 //! What an OS gets at `load`: its files, its memory, and the images in it.
 
 use crate::{
-    backoff::Backoff,
     cpu_offline,
-    firmware::cmdline,
-    host_bridge::HostBridge,
-    inspect,
-    io_port::IoPorts,
-    kernel_image::{KernelImage, Mode},
-    layout::{self, Layout, Low, PAGE, REAL_MODE_LEN},
-    log::Shown,
+    firmware::{cmdline, host_bridge::HostBridge},
+    image::{
+        kernel_image::{KernelImage, Mode},
+        layout::{self, Layout, Low, PAGE, REAL_MODE_LEN},
+    },
+    linux::{file::Purpose, io_port::IoPorts, log::Shown},
+    machine::{
+        preconditions::{self, COMMAND_LINE_SIZE},
+        Machine,
+    },
     mem_reserve::Allocation,
-    mint_kexec::{self, ImageRef, Images, Kernel},
-    os_instance::{Config, Machine},
-    pci_devices::Devices,
-    preconditions::{self, COMMAND_LINE_SIZE},
+    mint_kexec::{self, ImageRef, Images, Kernel, OpenImage},
+    os_instance::{
+        config::Config,
+        timing::{Phase, Timing},
+    },
+    pci::devices::Devices,
+    postmortem::inspect,
     start::Told,
-    timing::{Exclusive, Phase, Span, Timing},
+    state::backoff::Backoff,
 };
 use kernel::{prelude::*, str::CString, sync::Arc};
 
@@ -59,48 +64,63 @@ impl Paths {
     }
 }
 
-/// An OS's files.
-pub(crate) struct Files {
+/// An OS's files, open.
+pub(crate) struct OpenFiles {
     paths: Paths,
-    kernel: Kernel,
-    initrd: Option<ImageRef>,
+    kernel: OpenImage,
+    initrd: Option<OpenImage>,
 }
 
-impl Files {
-    /// The files at `paths`, for `os`; how long that takes goes to `timing`.
+impl OpenFiles {
+    /// Opens the files at `paths`, for `os`.
     ///
     /// # Errors
     ///
-    /// Those of [`Kernel::get`] and [`mint_kexec::initrd`].
-    pub(crate) fn get(
-        images: &Arc<Images>,
-        paths: Paths,
-        os: &CString,
-        timing: &mut Timing,
-    ) -> Result<Self> {
-        let (span, result) = Span::of(|| Self::read(images, &paths, os, &timing.exclusive));
-        timing.set(Phase::Read, span);
-        let (kernel, initrd) = result?;
-        Ok(Files {
+    /// Those of [`Images::open`].
+    pub(crate) fn open(images: &Arc<Images>, paths: Paths, os: &CString) -> Result<Self> {
+        let kernel = images.open(&paths.kernel, Purpose::Kernel, os)?;
+        let initrd = match &paths.initrd {
+            Some(path) => Some(images.open(path, Purpose::Initrd, os)?),
+            None => None,
+        };
+        Ok(OpenFiles {
             paths,
             kernel,
             initrd,
         })
     }
 
-    fn read(
-        images: &Arc<Images>,
-        paths: &Paths,
-        os: &CString,
-        exclusive: &Exclusive,
-    ) -> Result<(Kernel, Option<ImageRef>)> {
-        let kernel = Kernel::get(images, &paths.kernel, os, exclusive)?;
-        let initrd = match &paths.initrd {
-            Some(path) => Some(mint_kexec::initrd(images, path, os, exclusive)?),
-            None => None,
-        };
-        Ok((kernel, initrd))
+    /// Reads them, and checks the kernel; how long that takes goes to `timing`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`OpenImage::read`] and [`Kernel::check`].
+    pub(crate) fn read(self, os: &CString, timing: &mut Timing) -> Result<Files> {
+        timing.measure(Phase::Read, || {
+            let OpenFiles {
+                paths,
+                kernel,
+                initrd,
+            } = self;
+            let kernel = Kernel::check(kernel.read(&paths.kernel, os)?, &paths.kernel, os)?;
+            let initrd = match (initrd, &paths.initrd) {
+                (Some(initrd), Some(path)) => Some(initrd.read(path, os)?),
+                _ => None,
+            };
+            Ok(Files {
+                paths,
+                kernel,
+                initrd,
+            })
+        })
     }
+}
+
+/// An OS's files, in memory.
+pub(crate) struct Files {
+    paths: Paths,
+    kernel: Kernel,
+    initrd: Option<ImageRef>,
 }
 
 /// What an OS holds from `load` on.

@@ -6,11 +6,12 @@
 //! has what in /proc/iomem.
 
 use crate::{
-    file::read_text,
-    kernel_params::memparse,
-    layout::{LOW_END, LOW_RAM_START, PAGE, RANGE_ALIGN},
-    memmap::{Range, Request},
-    phys_memory,
+    image::layout::{LOW_END, LOW_RAM_START, PAGE, RANGE_ALIGN},
+    linux::{file::read_text, phys_memory},
+    memory::{
+        kernel_params::memparse,
+        memmap::{Range, Request},
+    },
 };
 use core::ptr::addr_of_mut;
 use kernel::{

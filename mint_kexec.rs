@@ -3,13 +3,14 @@
 //! Kernels and initrds: read once, shared by all OSes that boot them, copied to each one's memory.
 
 use crate::{
-    file::{Contents, Identity, OpenFile, Purpose},
-    kernel_image::{self, KernelImage},
-    layout::Layout,
-    log::Shown,
-    memmap::Range,
-    phys_memory,
-    timing::Exclusive,
+    image::{self, kernel_image::KernelImage, layout::Layout},
+    linux::{
+        file::{Contents, Identity, OpenFile, Purpose},
+        log::Shown,
+        phys_memory,
+    },
+    machine::exclusive,
+    memory::memmap::Range,
 };
 use kernel::{
     new_mutex,
@@ -49,40 +50,28 @@ impl Images {
         })
     }
 
-    /// The image at `path` as the file is now: the one in memory, or read from the file.
+    /// Opens the file at `path` for `os`, to be read for `purpose`.
     ///
     /// # Errors
     ///
-    /// Those of [`OpenFile::open_stored`] and [`OpenFile::read_whole`].
-    pub(crate) fn get(
+    /// Those of [`OpenFile::open_stored`]; the log says what is wrong.
+    pub(crate) fn open(
         self: &Arc<Self>,
         path: &CStr,
         purpose: Purpose,
-        exclusive: &Exclusive,
-    ) -> Result<ImageRef> {
-        let file = OpenFile::open_stored(path)?;
-        let image = self.enter(file.identity()?, purpose, exclusive)?;
-        // From here on dropping it gives up the entry again.
-        let mut contents = image.image.contents.lock();
-        if contents.is_none() {
-            *contents = Some(Arc::new(file.read_whole(purpose)?, GFP_KERNEL)?);
-        }
-        let bytes = contents.clone().ok_or(EIO)?;
-        drop(contents);
-        Ok(ImageRef {
-            bytes,
-            _entry: image,
-        })
+        os: &CString,
+    ) -> Result<OpenImage> {
+        let open = || {
+            let file = OpenFile::open_stored(path)?;
+            let entry = self.enter(file.identity()?, purpose)?;
+            Ok(OpenImage { file, entry })
+        };
+        open().inspect_err(|error| log_unreadable(os, purpose, path, error))
     }
 
-    fn enter(
-        self: &Arc<Self>,
-        identity: Identity,
-        purpose: Purpose,
-        exclusive: &Exclusive,
-    ) -> Result<EntryRef> {
+    fn enter(self: &Arc<Self>, identity: Identity, purpose: Purpose) -> Result<EntryRef> {
         let mut list = self.list.lock();
-        let _held = exclusive.count();
+        let _held = exclusive::hold();
         let known = list
             .iter_mut()
             .find(|entry| entry.image.identity == identity && entry.image.purpose == purpose);
@@ -136,6 +125,53 @@ impl Drop for EntryRef {
     }
 }
 
+/// A file that is open, and has its place among the images.
+pub(crate) struct OpenImage {
+    file: OpenFile,
+    entry: EntryRef,
+}
+
+impl OpenImage {
+    /// The image: the one in memory if the file has not changed since, or read from the file. `path`
+    /// and `os` are for the log.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`OpenFile::read_whole`]; the log says what is wrong.
+    pub(crate) fn read(self, path: &CStr, os: &CString) -> Result<ImageRef> {
+        let OpenImage { file, entry } = self;
+        let purpose = entry.image.purpose;
+        let mut contents = entry.image.contents.lock();
+        if contents.is_none() {
+            let read = file
+                .read_whole(purpose)
+                .and_then(|read| Ok(Arc::new(read, GFP_KERNEL)?))
+                .inspect_err(|error| log_unreadable(os, purpose, path, error))?;
+            *contents = Some(read);
+        }
+        let bytes = contents.clone().ok_or(EIO)?;
+        drop(contents);
+        Ok(ImageRef {
+            bytes,
+            _entry: entry,
+        })
+    }
+}
+
+fn log_unreadable(os: &CString, purpose: Purpose, path: &CStr, error: &Error) {
+    let what = match purpose {
+        Purpose::Kernel => "kernel",
+        Purpose::Initrd => "initrd",
+    };
+    pr_err!(
+        "{}: can't read {} {} (error {}): give the absolute path of a regular file\n",
+        &**os,
+        what,
+        path,
+        error.to_errno()
+    );
+}
+
 /// An image in use; it stays in memory for as long as one of these does.
 pub(crate) struct ImageRef {
     bytes: Arc<Contents>,
@@ -158,61 +194,18 @@ pub(crate) struct Kernel {
 }
 
 impl Kernel {
-    /// The kernel at `path`, for `os`.
+    /// Checks that `file`, which was at `path`, is a kernel that can be started as `os`.
     ///
     /// # Errors
     ///
-    /// `ENOEXEC` if it is not one that can be started; else those of [`Images::get`]. The log says
-    /// what is wrong.
-    pub(crate) fn get(
-        images: &Arc<Images>,
-        path: &CStr,
-        os: &CString,
-        exclusive: &Exclusive,
-    ) -> Result<Self> {
-        let file = get_logged(images, path, Purpose::Kernel, os, exclusive)?;
-        let image = kernel_image::parse(&file).map_err(|error| {
+    /// `ENOEXEC` if it is not; the log says why.
+    pub(crate) fn check(file: ImageRef, path: &CStr, os: &CString) -> Result<Self> {
+        let image = image::parse(&file).map_err(|error| {
             pr_err!("{}: kernel {}: {}\n", &**os, path, Shown(error));
             ENOEXEC
         })?;
         Ok(Kernel { file, image })
     }
-}
-
-/// The initrd at `path`, for `os`.
-///
-/// # Errors
-///
-/// Those of [`Images::get`]. The log says what is wrong.
-pub(crate) fn initrd(
-    images: &Arc<Images>,
-    path: &CStr,
-    os: &CString,
-    exclusive: &Exclusive,
-) -> Result<ImageRef> {
-    get_logged(images, path, Purpose::Initrd, os, exclusive)
-}
-
-fn get_logged(
-    images: &Arc<Images>,
-    path: &CStr,
-    purpose: Purpose,
-    os: &CString,
-    exclusive: &Exclusive,
-) -> Result<ImageRef> {
-    images.get(path, purpose, exclusive).inspect_err(|error| {
-        let what = match purpose {
-            Purpose::Kernel => "kernel",
-            Purpose::Initrd => "initrd",
-        };
-        pr_err!(
-            "{}: can't read {} {} (error {}): give the absolute path of a regular file\n",
-            &**os,
-            what,
-            path,
-            error.to_errno()
-        );
-    })
 }
 
 /// Bytes of an image, and the memory they go to; what is left of that is zeros.

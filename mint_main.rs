@@ -10,61 +10,39 @@ use kernel::{
     sync::Arc, //
 };
 
-// Pure: no kernel in them, tested on the host (tools/testing/unit).
-pub mod backoff;
-pub mod bzimage;
-pub mod elf_image;
+// Pure: no kernel in them, tested on the host (tools/testing/unit). What a folder has besides for the
+// kernel alone is marked there.
 pub mod firmware;
-pub mod host_bridge;
-pub mod identity_map;
-pub mod kernel_image;
-pub mod kernel_params;
-pub mod layout;
-pub mod mailbox;
-pub mod memmap;
-pub mod pci_unit;
+pub mod image;
+pub mod memory;
+pub mod pci;
 pub mod postmortem;
 pub mod state;
 
 // The kernel's side.
-mod assembled;
 mod cpu_group;
 mod cpu_offline;
-mod device_use;
-mod file;
-mod first_os_events;
-mod history;
-mod inspect;
-mod io_port;
-mod iommu;
-mod kobject;
+mod linux;
 mod load;
-mod local_apic;
-mod log;
-mod mcfg;
+mod machine;
 mod mem_reserve;
 mod mint_kexec;
-mod module_ref;
-mod notifier;
 mod os_instance;
-mod os_memory;
-mod pci_claims;
-mod pci_devices;
-mod pci_function;
-mod phys_memory;
-mod preconditions;
 mod start;
-mod stepping_stone;
 mod sysfs;
-mod timing;
-mod wakeup;
 mod watch;
-mod work_queue;
 
 use crate::{
-    cpu_offline::Hotplug, first_os_events::FirstOsEvents, history::History, kobject::Node,
-    local_apic::LocalApic, mem_reserve::Pool, memmap::Range, mint_kexec::Images,
-    os_instance::Machine, stepping_stone::SteppingStone, sysfs::Root,
+    cpu_offline::Hotplug,
+    linux::{file, kobject::Node},
+    machine::{
+        first_os_events::FirstOsEvents, local_apic::LocalApic, preconditions,
+        stepping_stone::SteppingStone, Machine,
+    },
+    mem_reserve::Pool,
+    memory::memmap::{self, Range},
+    mint_kexec::Images,
+    sysfs::Root,
 };
 
 module! {
@@ -97,12 +75,12 @@ module! {
 struct Mint {
     root: Pin<KBox<Node<Root>>>,
     _events: Pin<KBox<FirstOsEvents>>,
-    _driver: pci_claims::Driver,
+    _driver: pci::claims::Driver,
     _hotplug: Hotplug,
 }
 
 impl kernel::Module for Mint {
-    fn init(_module: &'static ThisModule) -> Result<Self> {
+    fn init(module: &'static ThisModule) -> Result<Self> {
         // With a bootconfig it is longer than what a boot loader may pass.
         let mut buffer = KVec::from_elem(0u8, 16 * preconditions::COMMAND_LINE_SIZE, GFP_KERNEL)?;
         let cmdline = file::read_text(c"/proc/cmdline", &mut buffer)?;
@@ -112,11 +90,11 @@ impl kernel::Module for Mint {
         let stepping_stone = SteppingStone::new(&pool)?;
         let machine = Arc::new(
             Machine {
+                module,
                 pool,
                 stepping_stone,
                 apic: Arc::pin_init(LocalApic::new(), GFP_KERNEL)?,
                 images: Arc::pin_init(Images::new(), GFP_KERNEL)?,
-                history: KBox::pin_init(History::new(), GFP_KERNEL)?,
             },
             GFP_KERNEL,
         )?;
@@ -126,7 +104,7 @@ impl kernel::Module for Mint {
             machine.pool.free_low() >> 10
         );
         let hotplug = Hotplug::register()?;
-        let driver = pci_claims::Driver::register()?;
+        let driver = pci::claims::Driver::register(module)?;
         let events = KBox::pin_init(FirstOsEvents::watch(machine.clone()), GFP_KERNEL)?;
         Ok(Mint {
             root: Node::in_kernel(c"mint", Root::new(machine))?,
@@ -145,11 +123,12 @@ impl Drop for Mint {
 
 /// Claims what the module's parameters say, or else what `memmap=` reserved on `cmdline`.
 fn claim_pool(cmdline: &str) -> Result<Pool> {
+    use linux::module_params::number;
     use module_parameters::{low_size, low_start, pool_size, pool_start};
-    if pool_size.value() == 0 && low_size.value() == 0 {
+    if number(pool_size.value()) == 0 && number(low_size.value()) == 0 {
         return Pool::claim(memmap::reserved(cmdline));
     }
-    let pool = Range::new(pool_start.value(), pool_size.value());
-    let low = Range::new(low_start.value(), low_size.value());
+    let pool = Range::new(number(pool_start.value()), number(pool_size.value()));
+    let low = Range::new(number(low_start.value()), number(low_size.value()));
     Pool::claim([pool, low].into_iter().flatten())
 }

@@ -11,91 +11,32 @@
 //! kobject, the gate of the local APIC. But for the first two of these, no lock is shared by the loads
 //! and starts of different OSes for more than moments.
 
+pub(crate) mod config;
+mod running;
+pub(crate) mod timing;
+mod watcher;
+
+use crate::linux::errno::ENODATA;
 use crate::{
-    backoff::Backoff,
     cpu_group::{self, Taking},
-    cpu_offline::{self, CpuSet, OwnedCpu},
-    history::History,
-    kobject::Announcer,
-    load::{Files, Loaded, Paths},
-    local_apic::LocalApic,
-    log::Shown,
-    mem_reserve::Pool,
-    memmap::{self, Range},
-    mint_kexec::Images,
-    module_ref::ModuleRef,
-    pci_devices::Devices,
-    pci_unit,
-    preconditions,
-    start::Cpus,
+    cpu_offline::{self, CpuSet},
+    linux::{kobject::Announcer, log::Shown, module_ref::ModuleRef},
+    load::{Files, Loaded, OpenFiles, Paths},
+    machine::{preconditions, Machine},
+    memory::memmap::Range,
     state::{Action, Event, State},
-    stepping_stone::SteppingStone,
-    timing::{Phase, Span, Timing},
-    wakeup::Trampoline,
-    watch::Watch,
-    work_queue, //
 };
+use config::Config;
 use kernel::{
-    bindings,
-    impl_has_delayed_work,
     new_delayed_work,
     new_mutex,
     prelude::*,
     str::CString,
     sync::{Arc, Mutex},
-    time::{msecs_to_jiffies, Delta, Instant, Monotonic},
-    workqueue::{DelayedWork, WorkItem}, //
+    workqueue::DelayedWork, //
 };
-
-/// What all OSes share.
-pub(crate) struct Machine {
-    /// The memory for them.
-    pub(crate) pool: Pool,
-    /// By what their CPUs come to long mode.
-    pub(crate) stepping_stone: SteppingStone,
-    /// What starts and stops their CPUs.
-    pub(crate) apic: Arc<LocalApic>,
-    /// The kernels and initrds that they boot.
-    pub(crate) images: Arc<Images>,
-    /// How long their last starts took.
-    pub(crate) history: Pin<KBox<History>>,
-}
-
-impl Machine {
-    /// Checks that no OS has memory.
-    ///
-    /// # Errors
-    ///
-    /// `EBUSY` if one has; the log says so.
-    pub(crate) fn check_nothing_loaded(&self) -> Result {
-        if self.pool.free() == self.pool.total() {
-            return Ok(());
-        }
-        pr_err!("no hibernation while an OS is loaded, whose memory would be lost: write 1 to each one's 'stop' first\n");
-        Err(EBUSY)
-    }
-}
-
-/// What a person configures, each by a file of the same name.
-pub(crate) struct Config {
-    /// The CPUs it shall have.
-    pub(crate) cpus: Option<CpuSet>,
-    /// The memory it shall have.
-    pub(crate) memory: Option<memmap::Request>,
-    /// The path of its kernel.
-    pub(crate) kernel: Option<CString>,
-    /// The path of its initrd.
-    pub(crate) initrd: Option<CString>,
-    /// What its command line shall have.
-    pub(crate) cmdline: CString,
-    /// The I/O port of its serial port.
-    pub(crate) console: Option<u16>,
-    /// The PCI functions that it shall have.
-    pub(crate) devices: KVec<pci_unit::Request>,
-}
-
-/// How often a running OS is looked at, in milliseconds.
-const WATCH_INTERVAL: u32 = 100;
+use running::Running;
+use timing::{Phase, Timing};
 
 /// A successor OS.
 #[pin_data]
@@ -123,45 +64,6 @@ struct Inner {
     loaded: Option<Loaded>,
 }
 
-/// What an OS holds from `start` on.
-struct Running {
-    // Dropped before the CPUs, which they may send interrupts to.
-    devices: Devices,
-    cpus: KVec<OwnedCpu>,
-    /// The CPUs are proved to run nothing.
-    parked: bool,
-    started: Instant<Monotonic>,
-    /// How long it ran until it ended, in milliseconds.
-    ran_for: u64,
-    trampoline: Trampoline,
-    watch: Watch,
-    /// Why it is restarting, and when it is due.
-    restart: Option<(Event, Instant<Monotonic>)>,
-    /// The module stays while one of these is there.
-    _module: ModuleRef,
-}
-
-impl Running {
-    /// Has it restarted for `event` once the wait is over that its past calls for.
-    fn schedule_restart(&mut self, backoff: &mut Backoff, event: Event) {
-        let wait = backoff.next(self.ran_for);
-        let due = Instant::now() + Delta::from_millis(wait as i64);
-        self.restart = Some((event, due));
-    }
-}
-
-impl_has_delayed_work! {
-    impl HasDelayedWork<Self> for Os { self.watcher }
-}
-
-impl WorkItem for Os {
-    type Pointer = Arc<Os>;
-
-    fn run(os: Arc<Os>) {
-        os.watch();
-    }
-}
-
 impl Os {
     /// An OS that is offline and not configured, whose changes `announcer` tells.
     pub(crate) fn new(
@@ -172,15 +74,7 @@ impl Os {
         let inner = Inner {
             state: State::Offline,
             removed: false,
-            config: Config {
-                cpus: None,
-                memory: None,
-                kernel: None,
-                initrd: None,
-                cmdline: CString::try_from(c"")?,
-                console: None,
-                devices: KVec::new(),
-            },
+            config: Config::new()?,
             recovery: false,
             timing: Timing::default(),
             running: None,
@@ -252,10 +146,12 @@ impl Os {
             Paths::of(&inner.config, &self.name)?
         };
         // Not under the lock, for which others wait: a file system may take its time.
-        let mut timing = Timing::default();
-        let files = Files::get(&self.machine.images, paths, &self.name, &mut timing)?;
+        let mut timing = Timing::begin();
+        let files = OpenFiles::open(&self.machine.images, paths, &self.name)?
+            .read(&self.name, &mut timing)?;
         self.transition(Action::Load, |os, inner| {
             os.load_files(inner, files, timing)?;
+            inner.timing.pause();
             Ok(State::Loaded)
         })
     }
@@ -277,19 +173,22 @@ impl Os {
             if inner.state == State::Offline {
                 let paths = Paths::of(&inner.config, &self.name)?;
                 let cpus = inner.config.cpus.as_ref().ok_or(EINVAL)?;
-                Some((paths, Taking::begin(cpus.try_clone()?, &self.name)?))
+                Some((paths, cpus.try_clone()?))
             } else {
                 None
             }
         };
-        let Some((paths, taking)) = offline else {
+        let Some((paths, cpus)) = offline else {
             return self.transition(Action::Start, |os, inner| {
                 os.check_state(inner, State::Loaded)?;
                 os.first_start(inner, None)
             });
         };
-        let mut timing = Timing::default();
-        let files = Files::get(&self.machine.images, paths, &self.name, &mut timing)?;
+        let mut timing = Timing::begin();
+        // Before a CPU goes offline, so that a wrong path costs nothing.
+        let files = OpenFiles::open(&self.machine.images, paths, &self.name)?;
+        let taking = Taking::begin(cpus, &self.name)?;
+        let files = files.read(&self.name, &mut timing)?;
         self.transition(Action::Start, |os, inner| {
             os.check_state(inner, State::Offline)?;
             os.load_files(inner, files, timing)?;
@@ -347,20 +246,6 @@ impl Os {
         Ok(())
     }
 
-    /// Lets nobody use it any more, nor watch it, whatever it does, and parks its CPUs, which only a
-    /// module that was removed by force has left to do.
-    pub(crate) fn abandon(self: &Arc<Self>) {
-        let mut inner = self.inner.lock();
-        inner.removed = true;
-        if self.park(&mut inner).is_err() {
-            // What it may still use is nobody else's, ever. What failed has been logged.
-            core::mem::forget(inner.running.take());
-            core::mem::forget(inner.loaded.take());
-        }
-        drop(inner);
-        self.stop_watching();
-    }
-
     /// Whether it is restarted by itself after a crash.
     pub(crate) fn recovery(&self) -> bool {
         self.inner.lock().recovery
@@ -390,7 +275,7 @@ impl Os {
         else {
             return Ok(());
         };
-        let recovering = matches!(running.restart, Some((Event::Panicked, _)));
+        let recovering = running.restarts_for() == Some(Event::Panicked);
         let next = match (*state, recovery) {
             (State::Crashed, true) => {
                 running.schedule_restart(&mut loaded.backoff, Event::Panicked);
@@ -421,7 +306,7 @@ impl Os {
     ///
     /// `ENODATA` if it was not started, and those of [`Inspector::read_log`].
     ///
-    /// [`Inspector::read_log`]: crate::inspect::Inspector::read_log
+    /// [`Inspector::read_log`]: crate::postmortem::inspect::Inspector::read_log
     pub(crate) fn read_log(&self, offset: u64, out: &mut [u8]) -> Result<usize> {
         let mut inner = self.inner.lock();
         let running = inner.running.as_mut().ok_or(ENODATA)?;
@@ -434,7 +319,7 @@ impl Os {
     ///
     /// `ENODATA` if it was not started, and those of [`Inspector::read_core`].
     ///
-    /// [`Inspector::read_core`]: crate::inspect::Inspector::read_core
+    /// [`Inspector::read_core`]: crate::postmortem::inspect::Inspector::read_core
     pub(crate) fn read_core(&self, offset: u64, out: &mut [u8]) -> Result<usize> {
         let mut inner = self.inner.lock();
         let running = inner.running.as_mut().ok_or(ENODATA)?;
@@ -495,79 +380,6 @@ impl Os {
         }
     }
 
-    /// Sees to it that it is watched, if its state calls for it.
-    fn keep_watching(self: &Arc<Self>, inner: &Inner) {
-        let is_watched = matches!(inner.state, State::Running | State::Restarting);
-        if is_watched && !inner.removed {
-            // If it is queued already, that is as good.
-            let _ = work_queue::unbound()
-                .enqueue_delayed(self.clone(), msecs_to_jiffies(WATCH_INTERVAL));
-        }
-    }
-
-    /// Takes the work out of the queue, and waits for it if it runs. The OS must be marked as
-    /// removed, so that nothing queues it again.
-    fn stop_watching(self: &Arc<Self>) {
-        let watcher = &raw const self.watcher;
-        // SAFETY: The work is part of the OS, and initialised. Nobody holds the lock that it takes.
-        let queued =
-            unsafe { bindings::cancel_delayed_work_sync(DelayedWork::raw_as_work(watcher).cast()) };
-        if queued {
-            // SAFETY: It is the reference that the queue held, which does not run it any more.
-            drop(unsafe { Arc::from_raw(Arc::as_ptr(self)) });
-        }
-    }
-
-    /// Looks at it, and does what is to be done.
-    fn watch(self: &Arc<Self>) {
-        let mut inner = self.inner.lock();
-        let next = match inner.state {
-            State::Running => self.look(&mut inner),
-            State::Restarting => self.restart_if_due(&mut inner),
-            state => Ok(state),
-        };
-        // What failed has been logged.
-        if let Ok(next) = next {
-            self.enter(&mut inner, next);
-        }
-        self.keep_watching(&inner);
-    }
-
-    /// The state that follows from what it is seen to do.
-    fn look(&self, inner: &mut Inner) -> Result<State> {
-        let running = inner.running.as_mut().ok_or(EINVAL)?;
-        let Some(event) = running.watch.look() else {
-            return Ok(inner.state);
-        };
-        let ran_for = running.started.elapsed().as_millis();
-        running.ran_for = u64::try_from(ran_for).unwrap_or(0);
-        pr_info!("{}: {}\n", &*self.name, Shown(event));
-        self.park(inner)?;
-        let (Some(running), Some(loaded)) = (&mut inner.running, &mut inner.loaded) else {
-            return Err(EINVAL);
-        };
-        if event == Event::Panicked {
-            running.watch.inspector.panic_reason(|reason| {
-                pr_info!("{}: its reason: {}\n", &*self.name, Shown(reason));
-            });
-        }
-        let next = event.leads_to(loaded.restarts_on_panic || inner.recovery);
-        if next != State::Restarting {
-            return Ok(next);
-        }
-        running.schedule_restart(&mut loaded.backoff, event);
-        self.enter(inner, next);
-        self.restart_if_due(inner)
-    }
-
-    fn restart_if_due(&self, inner: &mut Inner) -> Result<State> {
-        let due = inner.running.as_ref().and_then(|running| running.restart);
-        match due {
-            Some((_, due)) if due - Instant::now() <= Delta::ZERO => self.start_again(inner),
-            _ => Ok(State::Restarting),
-        }
-    }
-
     /// Reserves memory for `files`, and copies them there; it took `timing` to get them.
     fn load_files(&self, inner: &mut Inner, files: Files, timing: Timing) -> Result {
         inner.timing = timing;
@@ -591,7 +403,8 @@ impl Os {
         else {
             return Err(EINVAL);
         };
-        let module = ModuleRef::get()?;
+        timing.resume();
+        let module = ModuleRef::get(self.machine.module)?;
         let cpus = match (taking, &config.cpus) {
             (Some(taking), Some(cpus)) if taking.cpus() == cpus => taking.finish(timing),
             (Some(_), _) => {
@@ -602,28 +415,13 @@ impl Os {
                 Err(EBUSY)
             }
             (None, Some(cpus)) => {
-                let (span, taken) =
-                    Span::of(|| cpu_group::take(cpus, &self.name, &timing.exclusive));
-                timing.set(Phase::Offline, span);
-                taken
+                timing.measure(Phase::Offline, || cpu_group::take(cpus, &self.name))
             }
             (None, None) => Err(EINVAL),
         }?;
-        let (span, devices) = Span::of(|| loaded.take_devices(config, &self.name));
-        timing.set(Phase::Devices, span);
-        *running = Some(Running {
-            devices: devices?,
-            cpus,
-            parked: true,
-            started: Instant::now(),
-            ran_for: 0,
-            // SAFETY: The memory is this OS's, and stays so while it has CPUs.
-            trampoline: unsafe { Trampoline::new(loaded.layout.low.trampoline()) }?,
-            // SAFETY: As above.
-            watch: unsafe { Watch::new(&loaded.layout) }?,
-            restart: None,
-            _module: module,
-        });
+        let devices = timing.measure(Phase::Devices, || loaded.take_devices(config, &self.name))?;
+        // SAFETY: Both are this OS's, which loses its CPUs before its memory.
+        *running = Some(unsafe { Running::new(module, loaded, cpus, devices) }?);
         let result = self.boot(inner);
         if result.is_ok() {
             return Ok(State::Running);
@@ -646,7 +444,7 @@ impl Os {
 
     /// Starts it again; its CPUs are parked.
     fn start_again(&self, inner: &mut Inner) -> Result<State> {
-        inner.timing = Timing::default();
+        inner.timing = Timing::begin();
         let Inner {
             running: Some(running),
             loaded: Some(loaded),
@@ -688,15 +486,9 @@ impl Os {
         else {
             return Err(EINVAL);
         };
-        running.restart = None;
-        running.started = Instant::now();
-        running.parked = false;
-        let (mut cpus, devices) = self.cpus(loaded, running);
-        // SAFETY: The memory is this OS's, the images were copied to it, and its CPUs are parked or
-        // were just taken from the first OS.
-        let result = unsafe { cpus.start(&loaded.told(devices.bridges()), timing) };
-        self.machine.history.add(&self.name, timing);
-        result
+        // SAFETY: The images were copied to this OS's memory, and its CPUs are parked or were just taken
+        // from the first OS.
+        unsafe { running.boot(loaded, &self.machine, &self.name, timing) }
     }
 
     /// Parks its CPUs, if it has some that are not.
@@ -708,32 +500,11 @@ impl Os {
         let (Some(running), Some(loaded)) = (&mut inner.running, &inner.loaded) else {
             return Ok(());
         };
-        if running.parked {
-            return Ok(());
-        }
-        let (mut cpus, devices) = self.cpus(loaded, running);
-        // SAFETY: The memory is this OS's.
-        let result = unsafe { cpus.park() }.and_then(|()| devices.quiesce());
-        running.parked = result.is_ok();
+        // SAFETY: Both are this OS's.
+        let result = unsafe { running.park(loaded, &self.machine, &self.name) };
         if result.is_err() {
             self.enter(inner, State::Stuck);
         }
         result
-    }
-
-    fn cpus<'a>(
-        &'a self,
-        loaded: &'a Loaded,
-        running: &'a mut Running,
-    ) -> (Cpus<'a>, &'a mut Devices) {
-        let cpus = Cpus {
-            os: &self.name,
-            apic: &self.machine.apic,
-            layout: &loaded.layout,
-            stepping_stone: self.machine.stepping_stone.root(),
-            cpus: &running.cpus,
-            trampoline: &mut running.trampoline,
-        };
-        (cpus, &mut running.devices)
     }
 }

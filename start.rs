@@ -3,20 +3,25 @@
 //! Starting an OS's kernel on its CPUs, and parking them.
 
 use crate::{
-    assembled::assembled,
     cpu_offline::{self, OwnedCpu},
-    firmware::{acpi, boot_params, efi},
-    host_bridge::HostBridge,
-    identity_map,
-    kernel_image::{Mode, SetupHeader},
-    layout::{self, Layout},
-    local_apic::LocalApic,
-    log::Shown,
-    mailbox,
-    memmap::Range,
-    phys_memory::Mapping,
-    timing::{Exclusive, Phase, Span, Timing},
-    wakeup::{EntryMode, Purpose, Stage, Trampoline, ANSWER_LIMIT, FIRST_LIMIT},
+    firmware::{
+        host_bridge::HostBridge,
+        mailbox, {acpi, boot_params, efi},
+    },
+    image::{
+        identity_map,
+        kernel_image::Mode,
+        layout::{self, Layout},
+        setup_header::SetupHeader,
+    },
+    linux::{log::Shown, phys_memory::Mapping},
+    machine::{
+        assembled::assembled,
+        local_apic::LocalApic,
+        wakeup::{EntryMode, Purpose, Stage, Trampoline, ANSWER_LIMIT, FIRST_LIMIT},
+    },
+    memory::memmap::Range,
+    os_instance::timing::{Phase, Span, Timing},
 };
 use kernel::{prelude::*, str::CString};
 
@@ -74,7 +79,7 @@ impl Cpus<'_> {
         let apic_ids = self.cpus.iter().map(OwnedCpu::apic_id);
         timing.measure(Phase::Reset, || self.apic.init(apic_ids))?;
         let first = self.cpus.first().ok_or(EINVAL)?;
-        let (span, result) = Span::of(|| self.wake(first, &purpose, &timing.exclusive));
+        let (span, result) = Span::of(|| self.wake(first, &purpose));
         timing.set(Phase::Entry, span);
         result.inspect_err(|_| {
             pr_err!(
@@ -142,34 +147,31 @@ impl Cpus<'_> {
     ///
     /// The memory of the layout must be the OS's.
     pub(crate) unsafe fn park(&mut self) -> Result {
-        // It is no part of a start.
-        let exclusive = Exclusive::default();
         self.apic.init(self.cpus.iter().map(OwnedCpu::apic_id))?;
         for cpu in self.cpus {
-            self.wake(cpu, &Purpose::Park, &exclusive)
-                .inspect_err(|_| {
-                    pr_err!(
-                        "{}: CPU {} can't be proved parked: its memory and CPUs are kept\n",
-                        &**self.os,
-                        cpu.number()
-                    );
-                })?;
+            self.wake(cpu, &Purpose::Park).inspect_err(|_| {
+                pr_err!(
+                    "{}: CPU {} can't be proved parked: its memory and CPUs are kept\n",
+                    &**self.os,
+                    cpu.number()
+                );
+            })?;
             self.apic.init(core::iter::once(cpu.apic_id()))?;
         }
         Ok(())
     }
 
     /// Wakes `cpu`, which waits for a startup IPI, and waits until it has done what it was to do.
-    fn wake(&mut self, cpu: &OwnedCpu, purpose: &Purpose, exclusive: &Exclusive) -> Result {
+    fn wake(&mut self, cpu: &OwnedCpu, purpose: &Purpose) -> Result {
         let page = self.layout.low.trampoline();
         let trampoline = &mut *self.trampoline;
         // SAFETY: The page is the OS's, whose CPUs have all been reset.
         unsafe { trampoline.prepare(purpose) };
-        self.apic.startup(cpu.apic_id(), page, exclusive)?;
+        self.apic.startup(cpu.apic_id(), page)?;
         let answer = match trampoline.wait(FIRST_LIMIT) {
             Err(Stage::NONE) => {
                 // The protocol has a second startup IPI; a CPU that took the first ignores it.
-                self.apic.startup(cpu.apic_id(), page, exclusive)?;
+                self.apic.startup(cpu.apic_id(), page)?;
                 trampoline.wait(ANSWER_LIMIT)
             }
             Err(_) => trampoline.wait(ANSWER_LIMIT),

@@ -19,6 +19,8 @@
 //! It can be restarted by hand in each state but offline. From each state in which it has CPUs it
 //! becomes stuck when one of them can't be parked.
 
+pub mod backoff;
+
 use core::fmt;
 
 /// What an OS is doing.

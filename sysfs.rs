@@ -3,15 +3,15 @@
 //! /sys/kernel/mint, as Documentation/ABI/testing/sysfs-kernel-mint describes it: one value a
 //! file.
 
+use crate::linux::errno::ENAMETOOLONG;
 use crate::{
     cpu_offline::{self, CpuSet},
-    kobject::{Announcer, Attribute, BinaryAttribute, Directory, Node, Text},
-    layout::RANGE_ALIGN,
-    memmap,
-    os_instance::{Config, Machine, Os},
-    pci_devices,
-    pci_unit::Request,
-    preconditions, //
+    image::layout::RANGE_ALIGN,
+    linux::kobject::{Announcer, Attribute, BinaryAttribute, Directory, Node, Text},
+    machine::{preconditions, Machine},
+    memory::memmap,
+    os_instance::{config::Config, Os},
+    pci::{self, unit::Request},
 };
 use core::fmt::Write;
 use kernel::{
@@ -39,9 +39,13 @@ pub(crate) struct Root {
 struct List {
     /// Set when the module goes: nothing is added any more.
     closed: bool,
-    oses: KVec<Pin<KBox<Node<Arc<Os>>>>>,
-    /// The names of those that are being removed, whose directories may still be there.
-    leaving: KVec<CString>,
+    oses: KVec<Entry>,
+}
+
+struct Entry {
+    os: Arc<Os>,
+    /// The OS's directory; none while the directory is being removed.
+    node: Option<Pin<KBox<Node<Arc<Os>>>>>,
 }
 
 impl Root {
@@ -52,13 +56,11 @@ impl Root {
             list <- new_mutex!(List {
                 closed: false,
                 oses: KVec::new(),
-                leaving: KVec::new(),
             }),
         })
     }
 
-    /// Removes all OSes, for good. None of them runs, since those hold the module, unless it is taken
-    /// out by force.
+    /// Removes all OSes, for good. None of them has CPUs: an OS that has holds the module.
     pub(crate) fn close(&self) {
         let oses = {
             let mut list = self.list.lock();
@@ -66,11 +68,9 @@ impl Root {
             core::mem::replace(&mut list.oses, KVec::new())
         };
         // Not under the lock: it waits for those who use the files, who may wait for the lock.
-        for os in &oses {
-            // Also one that can't be removed may not run the module's code any more.
-            if os.remove().is_err() {
-                os.abandon();
-            }
+        for Entry { os, .. } in &oses {
+            // One that is removed by a write to the file `remove` at the same time is as good.
+            let _ = os.remove();
         }
         drop(oses);
     }
@@ -168,8 +168,7 @@ fn add(root: &Node<Root>, name: &CStr) -> Result {
     if list.closed {
         return Err(ENODEV);
     }
-    let taken = list.oses.iter().any(|os| **os.name() == *name)
-        || list.leaving.iter().any(|leaving| **leaving == *name)
+    let taken = list.oses.iter().any(|entry| **entry.os.name() == *name)
         || Root::ATTRIBUTES.iter().any(|file| file.name() == name);
     if taken {
         pr_err!("there is '{}' already: choose another name\n", name);
@@ -185,38 +184,33 @@ fn add(root: &Node<Root>, name: &CStr) -> Result {
     // Before it, since once the directory is there the OS may be used.
     list.oses.reserve(1, GFP_KERNEL)?;
     // SAFETY: All OSes are in the list, which is emptied before the root goes.
-    let node = unsafe { root.child(name, announcer, os) }?;
-    list.oses.push(node, GFP_KERNEL)?;
+    let node = unsafe { root.child(name, announcer, os.clone()) }?;
+    let node = Some(node);
+    list.oses.push(Entry { os, node }, GFP_KERNEL)?;
     Ok(())
 }
 
 fn remove(root: &Node<Root>, name: &CStr) -> Result {
-    let find = |list: &List| list.oses.iter().position(|os| **os.name() == *name);
     let os = {
-        let mut list = root.list.lock();
-        let Some(index) = find(&list) else {
+        let list = root.list.lock();
+        let Some(entry) = list.oses.iter().find(|entry| **entry.os.name() == *name) else {
             pr_err!("there is no OS '{}' to remove\n", name);
             return Err(ENOENT);
         };
-        list.leaving.push(CString::try_from(name)?, GFP_KERNEL)?;
-        Arc::clone(&list.oses[index])
+        entry.os.clone()
     };
     // Not under the lock of the list: it waits for what the OS is doing.
-    let result = os.remove().and_then(|()| {
-        let node = {
-            let mut list = root.list.lock();
-            let index = find(&list).ok_or(ENOENT)?;
-            list.oses.remove(index).map_err(|_| ENOENT)?
-        };
-        // Nor this, as in `close()`.
-        drop(node);
-        Ok(())
-    });
-    let mut list = root.list.lock();
-    if let Some(index) = list.leaving.iter().position(|leaving| **leaving == *name) {
-        let _ = list.leaving.remove(index);
-    }
-    result
+    os.remove()?;
+    let is_it = |entry: &Entry| Arc::ptr_eq(&entry.os, &os);
+    let node = {
+        let mut list = root.list.lock();
+        let entry = list.oses.iter_mut().find(|entry| is_it(entry));
+        entry.and_then(|entry| entry.node.take())
+    };
+    // Nor this, as in `close()`. The name stays taken until the directory is gone.
+    drop(node);
+    root.list.lock().oses.retain(|entry| !is_it(entry));
+    Ok(())
 }
 
 fn check_name(name: &CStr) -> Result {
@@ -314,7 +308,7 @@ fn store_path(
         [] => None,
         [b'/', rest @ ..] if rest.len() >= PATH_MAX - 1 => {
             pr_err!("{}: the path is too long\n", &**os.name());
-            return Err(ENAMETOOLONG);
+            return Err(ENAMETOOLONG.into());
         }
         [b'/', ..] => Some(CString::try_from(value)?),
         _ => {
@@ -403,7 +397,7 @@ fn store_devices(os: &Node<Arc<Os>>, value: &CStr) -> Result {
         })?;
         devices.push(request, GFP_KERNEL)?;
     }
-    pci_devices::check(&devices, os.name())?;
+    pci::devices::check(&devices, os.name())?;
     os.configure(|config| {
         config.devices = devices;
         Ok(())

@@ -3,10 +3,10 @@
 //! Watching a running OS from outside: what it asks its firmware for, and what its log says.
 
 use crate::{
-    inspect::Inspector,
-    layout::Layout,
-    mailbox::{self, Call},
-    phys_memory::{Mapping, Watched},
+    firmware::mailbox::{self, Call},
+    image::layout::Layout,
+    linux::phys_memory::{Mapping, Watched},
+    postmortem::inspect::Inspector,
     state::Event,
 };
 use kernel::prelude::*;

@@ -8,9 +8,9 @@
 //! `arch/x86/kernel/acpi/boot.c`, `drivers/acpi/pci_root.c`, `arch/x86/pci/mmconfig-shared.c`.
 
 use crate::firmware::aml::{self, Operand, Space};
+use crate::firmware::host_bridge::{HostBridge, MAX_BRIDGES};
 use crate::firmware::ioapic;
-use crate::host_bridge::{HostBridge, MAX_BRIDGES};
-use crate::memmap::Range;
+use crate::memory::memmap::Range;
 
 /// What the tables tell.
 #[derive(Clone, Copy, Debug)]

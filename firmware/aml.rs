@@ -5,7 +5,7 @@
 //! Reference: ACPI specification 6.5, chapter 20 "ACPI Machine Language (AML)"; resource
 //! descriptors are those of section 6.4.
 
-use crate::memmap::Range;
+use crate::memory::memmap::Range;
 
 const NAME_OP: u8 = 0x08;
 const BYTE_PREFIX: u8 = 0x0a;

@@ -6,10 +6,10 @@
 //! `arch/x86/include/uapi/asm/bootparam.h`. No real-mode setup code runs, so that the boot loader
 //! fills in what that would have found out: here, the memory map and the EFI firmware.
 
+use crate::firmware::host_bridge::{HostBridge, MAX_BRIDGES};
 use crate::firmware::{e820, efi};
-use crate::host_bridge::{HostBridge, MAX_BRIDGES};
-use crate::kernel_image::{SetupHeader, SETUP_HEADER_START};
-use crate::layout::Layout;
+use crate::image::layout::Layout;
+use crate::image::setup_header::{self, SetupHeader};
 
 /// Bytes of `boot_params`.
 pub const LEN: usize = 4096;
@@ -51,7 +51,8 @@ pub fn write(
     efi: Option<efi::Info>,
 ) {
     page.fill(0);
-    page[SETUP_HEADER_START..SETUP_HEADER_START + setup_header.len()].copy_from_slice(setup_header);
+    page[setup_header::START..setup_header::START + setup_header.len()]
+        .copy_from_slice(setup_header);
 
     page[TYPE_OF_LOADER] = LOADER_UNDEFINED;
     put(page, ACPI_RSDP_ADDR, rsdp.to_le_bytes());

@@ -6,8 +6,8 @@
 //! one that would undo that is refused rather than overridden, so that what a person writes is
 //! what the kernel gets.
 
-use crate::kernel_image::Mode;
-use crate::kernel_params::{params, strtoull, Param};
+use crate::image::kernel_image::Mode;
+use crate::memory::kernel_params::{params, strtoull, Param};
 use core::fmt::{self, Write};
 
 /// What the machine and the OS's configuration contribute to the command line.

@@ -6,9 +6,9 @@
 //! Format: ACPI specification 6.5, section 15.1 (INT 15h, E820h); `struct boot_e820_entry` in
 //! `arch/x86/include/uapi/asm/setup_data.h`.
 
-use crate::host_bridge::HostBridge;
-use crate::layout::Layout;
-use crate::memmap::Range;
+use crate::firmware::host_bridge::HostBridge;
+use crate::image::layout::Layout;
+use crate::memory::memmap::Range;
 
 /// Bytes of an entry in `boot_params`: address, size (64 bits each) and type (32 bits).
 pub const ENTRY_LEN: usize = 20;

@@ -11,8 +11,8 @@
 //! Services" and 8 "Services - Runtime Services". What Linux makes of it: `efi.c`, `efi_64.c` and
 //! `efi_32.c` in `arch/x86/platform/efi/`.
 
-use crate::layout::{Layout, PAGE};
-use crate::memmap::Range;
+use crate::image::layout::{Layout, PAGE};
+use crate::memory::memmap::Range;
 
 /// Bytes of a descriptor of the memory map.
 pub const DESCRIPTOR_LEN: usize = 40;

@@ -7,7 +7,7 @@
 //! memory, the note as the kernel wrote it, and the memory.
 
 use super::{vmcoreinfo::Architecture, PhysicalMemory, PAGE};
-use crate::memmap::Range;
+use crate::memory::memmap::Range;
 use core::fmt;
 
 const HEADER_LEN: u64 = 64;

@@ -4,7 +4,7 @@
 //! each with a limit, since the memory may hold anything.
 
 use super::{vmcoreinfo, PhysicalMemory, PAGE};
-use crate::memmap::Range;
+use crate::memory::memmap::Range;
 
 /// How many pages are searched in a look while an OS runs: 256 MiB of its memory, which takes some
 /// milliseconds.

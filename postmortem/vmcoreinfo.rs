@@ -7,7 +7,7 @@
 //! starts a page (`alloc_pages_exact()`) and is there from `subsys_initcall` on.
 
 use super::{number, PhysicalMemory, PAGE};
-use crate::memmap::Range;
+use crate::memory::memmap::Range;
 use core::fmt;
 
 /// `n_namesz`, `n_descsz`, `n_type` (`struct elf_note`), and the name, padded to 4 bytes.

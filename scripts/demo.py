@@ -45,7 +45,7 @@ def demo():
     first, successor = Path(os.environ["MINT_FIRST"]), Path(os.environ["MINT_SUCCESSOR"])
     with tempfile.TemporaryDirectory() as folder:
         initramfs = make_initramfs(Path(folder), successor, (GUEST / "demo").read_text(),
-                                    [f"{GUEST}/demo-lib=/bin/demo-lib"])
+                                   [f"{GUEST}/demo-lib=/bin/demo-lib"])
         accelerator = pick_accelerator(first, initramfs)
         progress(f"booting {first.parent.name} in QEMU ({accelerator}, 4 CPUs, 3 GiB) as the first OS")
         started = time.monotonic()

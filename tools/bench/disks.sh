@@ -28,4 +28,4 @@ else
 	[ -z "$busy" ] || must kill $busy
 	report os1
 fi
-say done
+say 'done'

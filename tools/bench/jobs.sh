@@ -36,4 +36,4 @@ while kill -0 $successor 2>/dev/null; do
 	tell_job first
 done
 report os2
-say done
+say 'done'

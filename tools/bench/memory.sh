@@ -43,4 +43,4 @@ tell all
 for os in $oses; do
 	report "$os"
 done
-say done
+say 'done'

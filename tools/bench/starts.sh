@@ -17,4 +17,4 @@ say end
 for os in $oses; do
 	report "$os"
 done
-say done
+say 'done'

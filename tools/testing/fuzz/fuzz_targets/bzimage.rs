@@ -9,10 +9,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use mint_fuzz::image_checks::{check_image, check_layouts};
+use mint_fuzz::image_checks::{check_layouts, parse_and_check};
 use mint_fuzz::input::Input;
-use mint_unit::bzimage::{parse, Error};
-use mint_unit::kernel_image::{KernelImage, SETUP_HEADER_START};
+use mint_unit::image::bzimage::{parse, Error};
+use mint_unit::image::{kernel_image::KernelImage, setup_header};
 use std::cell::RefCell;
 
 /// The longest file that is made.
@@ -24,31 +24,21 @@ thread_local! {
 }
 
 fuzz_target!(|bytes: &[u8]| {
-    FILE.with_borrow_mut(|file| {
-        let len = bytes.len().min(FILE_MAX);
-        file[..len].copy_from_slice(&bytes[..len]);
-        let mut end = len;
-        if let Err(Error::Truncated { needed, len }) = parse(&file[..len]) {
-            assert!(needed > len);
-            if needed <= FILE_MAX as u64 {
-                end = needed as usize;
-            }
-        }
-        match parse(&file[..end]) {
-            Ok(image) => check(&file[..end], &image),
-            Err(error) => assert!(!error.to_string().is_empty()),
-        }
-        file[..len].fill(0);
-    });
+    let truncated = |error: &Error| match error {
+        Error::Truncated(truncated) => Some(*truncated),
+        _ => None,
+    };
+    FILE.with_borrow_mut(|file| parse_and_check(file, bytes, parse, truncated, check));
 });
 
 /// What must hold of a `file` that was taken for a kernel.
 fn check(file: &[u8], image: &KernelImage) {
-    check_image(image, file.len());
     // The jump over the header tells its end.
     let header_end = 0x202 + usize::from(file[0x201]);
-    let (header, behind) = image.setup_header.split_at(header_end - SETUP_HEADER_START);
-    assert_eq!(header, &file[SETUP_HEADER_START..header_end]);
+    let (header, behind) = image
+        .setup_header
+        .split_at(header_end - setup_header::START);
+    assert_eq!(header, &file[setup_header::START..header_end]);
     assert!(behind.iter().all(|&byte| byte == 0));
     let [code] = &image.segments[..] else {
         panic!("a bzImage has one segment");

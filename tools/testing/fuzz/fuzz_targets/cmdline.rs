@@ -13,7 +13,7 @@ use mint_fuzz::boot_code;
 use mint_fuzz::input::{text, Input};
 use mint_fuzz::kernel_code::{parse_args, same_name, simple_strtoull, Param};
 use mint_unit::firmware::cmdline::{write, Error, Facts};
-use mint_unit::kernel_image::Mode;
+use mint_unit::image::kernel_image::Mode;
 
 /// What the module's own buffer has room for (COMMAND_LINE_SIZE).
 const ROOM: usize = 2048;
@@ -123,7 +123,7 @@ fn check(given: &[u8], line: &[u8], facts: &Facts) {
     // The kernel adds up what these are given.
     for (name, value) in PORTS {
         // Before it there may be the ports of PCI.
-        assert!(all_of(name).take(2).any(|given| given == Some(value)));
+        assert!(all_of(name).take(2).any(|given| given == value));
     }
     let refused = REFUSED
         .iter()

@@ -9,9 +9,9 @@
 use libfuzzer_sys::fuzz_target;
 use mint_fuzz::input::Input;
 use mint_unit::firmware::acpi::{decoy, write, Machine, XAPIC_ID_MAX};
-use mint_unit::host_bridge::{ecam_of, HostBridge, MAX_BRIDGES};
-use mint_unit::identity_map::{build, TABLE};
-use mint_unit::memmap::Range;
+use mint_unit::firmware::host_bridge::{ecam_of, HostBridge, MAX_BRIDGES};
+use mint_unit::image::identity_map::{build, TABLE};
+use mint_unit::memory::memmap::Range;
 use std::collections::BTreeSet;
 
 /// More than the tables of as many CPUs and host bridges need as an input has room for.

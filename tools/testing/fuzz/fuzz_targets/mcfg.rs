@@ -8,7 +8,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use mint_fuzz::input::Input;
-use mint_unit::host_bridge::ecam_of;
+use mint_unit::firmware::host_bridge::ecam_of;
 
 fuzz_target!(|bytes: &[u8]| {
     let mut input = Input(bytes);

@@ -9,8 +9,8 @@
 use libfuzzer_sys::fuzz_target;
 use mint_fuzz::input::text;
 use mint_fuzz::kernel_code;
-use mint_unit::kernel_params::{memparse, params};
-use mint_unit::memmap::{parse_request, reserved, Range, Request};
+use mint_unit::memory::kernel_params::{memparse, params};
+use mint_unit::memory::memmap::{parse_request, reserved, Range, Request};
 
 fuzz_target!(|bytes: &[u8]| {
     let line = text(bytes);

@@ -15,7 +15,7 @@ mod kernel;
 use kernel::{Kernel, Ring, State, ALL_PAGING, PAGE, PRB};
 use libfuzzer_sys::fuzz_target;
 use mint_fuzz::input::Input;
-use mint_unit::memmap::Range;
+use mint_unit::memory::memmap::Range;
 use mint_unit::postmortem::elf_core::ElfCore;
 use mint_unit::postmortem::events::Events;
 use mint_unit::postmortem::page_walk::AddressSpace;

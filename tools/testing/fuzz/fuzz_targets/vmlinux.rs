@@ -9,10 +9,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use mint_fuzz::image_checks::{check_image, check_layouts};
+use mint_fuzz::image_checks::{check_layouts, parse_and_check};
 use mint_fuzz::input::Input;
-use mint_unit::elf_image::{parse, Error};
-use mint_unit::kernel_image::KernelImage;
+use mint_unit::image::elf_image::{parse, Error};
+use mint_unit::image::kernel_image::KernelImage;
 use std::cell::RefCell;
 
 /// The longest file that is made; all of it is looked through.
@@ -23,31 +23,15 @@ thread_local! {
 }
 
 fuzz_target!(|bytes: &[u8]| {
-    FILE.with_borrow_mut(|file| {
-        let len = bytes.len().min(FILE_MAX);
-        file[..len].copy_from_slice(&bytes[..len]);
-        let mut end = len;
-        // Each part of it may lie behind the one before.
-        let result = loop {
-            match parse(&file[..end]) {
-                Err(Error::Truncated { needed, len }) if needed <= FILE_MAX as u64 => {
-                    assert!(needed > len);
-                    end = needed as usize;
-                }
-                result => break result,
-            }
-        };
-        match result {
-            Ok(image) => check(&file[..end], &image),
-            Err(error) => assert!(!error.to_string().is_empty()),
-        }
-        file[..len].fill(0);
-    });
+    let truncated = |error: &Error| match error {
+        Error::Truncated(truncated) => Some(*truncated),
+        _ => None,
+    };
+    FILE.with_borrow_mut(|file| parse_and_check(file, bytes, parse, truncated, check));
 });
 
 /// What must hold of a `file` that was taken for a kernel.
 fn check(file: &[u8], image: &KernelImage) {
-    check_image(image, file.len());
     // Nothing is left between two segments, nor around them.
     let mut end = 0;
     for segment in image.segments.iter() {

@@ -7,16 +7,59 @@ mod parts;
 
 use crate::input::Input;
 use mint_unit::firmware::{boot_params, e820, efi};
-use mint_unit::identity_map;
-use mint_unit::kernel_image::{KernelImage, Mode};
-use mint_unit::layout::{limit, plan, Layout, Low, END_32, PAGE, RANGE_ALIGN, REAL_MODE_LEN};
-use mint_unit::memmap::Range;
+use mint_unit::image::kernel_image::{KernelImage, Mode};
+use mint_unit::image::layout::{
+    limit, plan, Layout, Low, END_32, PAGE, RANGE_ALIGN, REAL_MODE_LEN,
+};
+use mint_unit::image::{bytes::Truncated, identity_map};
+use mint_unit::memory::memmap::Range;
+use std::fmt::Display;
 
 const M: u64 = 1 << 20;
 const G: u64 = 1 << 30;
 
+/// Parses a file that starts with `input` and goes on with zeros as far as its headers say, and has
+/// `check` look at the image.
+///
+/// `file` is the room for the file: all zeros, before and after. `truncated` tells of an error of `parse`
+/// whether the file is cut short.
+pub fn parse_and_check<E: Display>(
+    file: &mut [u8],
+    input: &[u8],
+    parse: fn(&[u8]) -> Result<KernelImage, E>,
+    truncated: fn(&E) -> Option<Truncated>,
+    check: fn(&[u8], &KernelImage),
+) {
+    let len = input.len().min(file.len());
+    file[..len].copy_from_slice(&input[..len]);
+    let mut end = len;
+    // Each part of the file may lie behind the one before.
+    let result = loop {
+        let result = parse(&file[..end]);
+        let needed = match result.as_ref().err().and_then(truncated) {
+            Some(Truncated { needed, len }) => {
+                assert!(needed > len);
+                needed
+            }
+            None => break result,
+        };
+        if needed > file.len() as u64 {
+            break result;
+        }
+        end = needed as usize;
+    };
+    match result {
+        Ok(image) => {
+            check_image(&image, end);
+            check(&file[..end], &image);
+        }
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+    file[..len].fill(0);
+}
+
 /// Checks `image` itself, whose file is `file_len` bytes long.
-pub fn check_image(image: &KernelImage, file_len: usize) {
+fn check_image(image: &KernelImage, file_len: usize) {
     assert!(!image.segments.is_empty());
     let mut end = 0;
     for segment in image.segments.iter() {

@@ -59,10 +59,6 @@ check 'they were copied at the same time' copied_at_once $all
 for phase in read copy offline devices tables reset entry exclusive; do
 	check "timing has $phase" grep -qE "^$phase [0-9]+( [0-9]+)?$" $MINT/os1/timing
 done
-phases=/sys/kernel/debug/mint/phases
-grep -q /sys/kernel/debug /proc/mounts || mount -t debugfs debugfs /sys/kernel/debug
-check 'debugfs has the seven phases of all' test "$(cut -d' ' -f3,4 $phases | sort -u | wc -l)" = 49
-check 'by the time at which they began' sort -n -c $phases
 note "os7 took: $(tr '\n' ';' <$MINT/os7/timing)"
 check 'the first OS has its own CPU' is /sys/devices/system/cpu/online 0
 for number in 1 2 3 4 5 6 7; do

@@ -4,7 +4,7 @@
 //! it: `postmortem FILE log` prints the log, `event` the last that happened, `records` what is
 //! known of each record, `core FILE` writes a core file.
 
-use mint_unit::memmap::Range;
+use mint_unit::memory::memmap::Range;
 use mint_unit::postmortem::{
     elf_core::ElfCore,
     events::{Event, Events},

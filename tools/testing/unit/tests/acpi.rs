@@ -8,11 +8,11 @@ mod iasl;
 #[path = "common/image.rs"]
 mod image;
 
-use mint_unit::bzimage::parse;
 use mint_unit::firmware::acpi::{decoy, write, Machine};
-use mint_unit::host_bridge::{HostBridge, MAX_BRIDGES};
-use mint_unit::layout::{plan, Low};
-use mint_unit::memmap::Range;
+use mint_unit::firmware::host_bridge::{HostBridge, MAX_BRIDGES};
+use mint_unit::image::bzimage::parse;
+use mint_unit::image::layout::{plan, Low};
+use mint_unit::memory::memmap::Range;
 use std::iter::once;
 
 const AT: u64 = 0x1_4000_3000;

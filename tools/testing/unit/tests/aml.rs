@@ -7,7 +7,7 @@
 mod iasl;
 
 use mint_unit::firmware::aml::{Operand, Space, Writer};
-use mint_unit::memmap::Range;
+use mint_unit::memory::memmap::Range;
 
 /// What `write` writes.
 fn aml(write: impl Fn(&mut Writer<'_>)) -> Vec<u8> {

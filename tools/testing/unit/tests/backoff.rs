@@ -2,7 +2,7 @@
 
 //! How long an OS waits before it is restarted.
 
-use mint_unit::backoff::Backoff;
+use mint_unit::state::backoff::Backoff;
 
 const MINUTE: u64 = 60_000;
 

@@ -6,13 +6,13 @@
 mod image;
 
 use linux_loader::loader::bootparam::{boot_e820_entry, boot_params, efi_info, setup_header};
-use mint_unit::bzimage::parse;
 use mint_unit::firmware::boot_params::{write, LEN};
 use mint_unit::firmware::efi;
-use mint_unit::host_bridge::{HostBridge, MAX_BRIDGES};
-use mint_unit::kernel_image::KernelImage;
-use mint_unit::layout::{plan, Layout, Low};
-use mint_unit::memmap::Range;
+use mint_unit::firmware::host_bridge::{HostBridge, MAX_BRIDGES};
+use mint_unit::image::bzimage::parse;
+use mint_unit::image::kernel_image::KernelImage;
+use mint_unit::image::layout::{plan, Layout, Low};
+use mint_unit::memory::memmap::Range;
 use r_efi::system::{MemoryDescriptor, MEMORY_DESCRIPTOR_VERSION};
 use std::mem::{offset_of, size_of_val};
 use vm_memory::ByteValued;

@@ -10,8 +10,9 @@ mod kernels;
 use image::{minimal, CODE_START, CODE_UNITS};
 use kernels::kernels;
 use linux_loader::loader::{bootparam::setup_header, bzimage, KernelLoader};
-use mint_unit::bzimage::{parse, Error};
-use mint_unit::kernel_image::{KernelImage, Mode};
+use mint_unit::image::bytes::Truncated;
+use mint_unit::image::bzimage::{parse, Error};
+use mint_unit::image::kernel_image::{KernelImage, Mode};
 use std::{fs, io::Cursor};
 use vm_memory::{ByteValued, Bytes, GuestAddress, GuestMemoryMmap};
 
@@ -131,7 +132,7 @@ fn debian_kernels_cut_short_are_refused() {
             let result = parse(&file[..len as usize]);
             match result {
                 Err(Error::NotBzImage) => assert!(len < 0x206, "{name}, {len} bytes"),
-                Err(Error::Truncated { needed, len: told }) => {
+                Err(Error::Truncated(Truncated { needed, len: told })) => {
                     assert!(
                         len >= 0x206 && told == len && len < needed && needed <= end,
                         "{name}"
@@ -157,7 +158,7 @@ fn truncation_at_every_length() {
     let file = minimal();
     for len in 0..file.len() {
         let result = parse(&file[..len]);
-        let told = matches!(result, Err(Error::Truncated { needed, len: told })
+        let told = matches!(result, Err(Error::Truncated(Truncated { needed, len: told }))
             if told == len as u64 && told < needed && needed <= file.len() as u64);
         assert!(
             told || len < 0x206 && result == Err(Error::NotBzImage),
@@ -203,35 +204,35 @@ fn one_mutation_for_each_error() {
         (
             0x1f4,
             &[0x22],
-            Error::Truncated {
+            Error::Truncated(Truncated {
                 needed: len + 16,
                 len,
-            },
+            }),
         ),
         (
             0x1f4,
             &[0xff; 4],
-            Error::Truncated {
+            Error::Truncated(Truncated {
                 needed: 0xf_ffff_fff0 + 1024,
                 len,
-            },
+            }),
         ),
         // No setup sectors mean 4, for the sake of old boot loaders.
         (
             0x1f1,
             &[0],
-            Error::Truncated {
+            Error::Truncated(Truncated {
                 needed: len + 3 * 512,
                 len,
-            },
+            }),
         ),
         (
             0x1f1,
             &[255],
-            Error::Truncated {
+            Error::Truncated(Truncated {
                 needed: len + 254 * 512,
                 len,
-            },
+            }),
         ),
         (
             0x260,
@@ -315,8 +316,8 @@ fn errors_come_from_their_own_field() {
                 continue;
             };
             let right = match offset {
-                0x1f1 => matches!(error, Error::Truncated { .. }),
-                0x1f4..0x1f8 => matches!(error, Error::Truncated { .. } | Error::CodeLength(_)),
+                0x1f1 => matches!(error, Error::Truncated(_)),
+                0x1f4..0x1f8 => matches!(error, Error::Truncated(_) | Error::CodeLength(_)),
                 0x1fe..=0x1ff | 0x202..=0x205 => error == Error::NotBzImage,
                 0x201 => matches!(error, Error::HeaderLength(_)),
                 0x206..0x208 => matches!(error, Error::OldProtocol(_)),

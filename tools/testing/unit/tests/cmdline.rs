@@ -3,7 +3,7 @@
 //! The command line of a successor.
 
 use mint_unit::firmware::cmdline::{write, Error, Facts, Written};
-use mint_unit::kernel_image::Mode;
+use mint_unit::image::kernel_image::Mode;
 
 const COM2: Option<u16> = Some(0x2f8);
 const FIRST: &str =

@@ -9,9 +9,9 @@ mod parts;
 
 use linux_loader::loader::bootparam::boot_e820_entry;
 use mint_unit::firmware::e820::{map, Entry, Kind, ENTRY_LEN};
-use mint_unit::host_bridge::{HostBridge, MAX_BRIDGES};
-use mint_unit::layout::{plan, Low};
-use mint_unit::memmap::Range;
+use mint_unit::firmware::host_bridge::{HostBridge, MAX_BRIDGES};
+use mint_unit::image::layout::{plan, Low};
+use mint_unit::memory::memmap::Range;
 
 fn range(start: u64, len: u64) -> Range {
     Range::new(start, len).unwrap()
@@ -43,7 +43,7 @@ fn entries() {
 
 #[test]
 fn a_successor_is_told_of_its_own_memory_and_nothing_else() {
-    let image = mint_unit::bzimage::parse(&image::minimal()).unwrap();
+    let image = mint_unit::image::bzimage::parse(&image::minimal()).unwrap();
     let (trampoline, low) = (range(0x3_0000, 0x1000), range(0x5_0000, 0x8000));
     for (start, len) in [(1 << 30, 256 << 20), (1 << 40, 1 << 36)] {
         let whole = range(start, len);
@@ -76,7 +76,7 @@ fn a_successor_is_told_of_its_own_memory_and_nothing_else() {
 
 #[test]
 fn the_configuration_space_of_its_devices_is_reserved() {
-    let image = mint_unit::bzimage::parse(&image::minimal()).unwrap();
+    let image = mint_unit::image::bzimage::parse(&image::minimal()).unwrap();
     let low = Low::new(range(0x3_0000, 0x1000), range(0x5_0000, 0x8000)).unwrap();
     let layout = plan(range(1 << 30, 256 << 20), low, &image, 12345).unwrap();
     let memory: Vec<_> = map(&layout, &[]).collect();

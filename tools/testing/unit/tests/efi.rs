@@ -7,12 +7,12 @@
 #[path = "common/image.rs"]
 mod image;
 
-use mint_unit::bzimage::parse;
 use mint_unit::firmware::e820::{self, Kind};
 use mint_unit::firmware::efi::{write, Info, Width, DESCRIPTOR_LEN, DESCRIPTOR_VERSION};
-use mint_unit::layout::{plan, Layout, Low, PAGE, RANGE_ALIGN};
-use mint_unit::mailbox::{self, Call};
-use mint_unit::memmap::Range;
+use mint_unit::firmware::mailbox::{self, Call};
+use mint_unit::image::bzimage::parse;
+use mint_unit::image::layout::{plan, Layout, Low, PAGE, RANGE_ALIGN};
+use mint_unit::memory::memmap::Range;
 use r_efi::base::{Guid, Status};
 use r_efi::system::*;
 use std::arch::asm;
@@ -367,11 +367,11 @@ fn find(firmware: &mut Firmware, layout: &Layout) -> Found {
     }
 }
 
-/// `efi_runtime.S` or `efi_runtime32.S`, as assembled.
+/// `firmware/efi_runtime.S` or `efi_runtime32.S`, as assembled.
 fn assemble(test: &str, width: Width) -> Vec<u8> {
     let (name, source) = match width {
-        Width::Bits32 => ("32", "efi_runtime32.S"),
-        Width::Bits64 => ("64", "efi_runtime.S"),
+        Width::Bits32 => ("32", "firmware/efi_runtime32.S"),
+        Width::Bits64 => ("64", "firmware/efi_runtime.S"),
     };
     let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
         .join(test)

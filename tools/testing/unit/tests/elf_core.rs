@@ -6,7 +6,7 @@
 mod kernel;
 
 use kernel::{note, Memory};
-use mint_unit::memmap::Range;
+use mint_unit::memory::memmap::Range;
 use mint_unit::postmortem::elf_core::{ElfCore, Error};
 use mint_unit::postmortem::vmcoreinfo::Architecture;
 use mint_unit::postmortem::PhysicalMemory;

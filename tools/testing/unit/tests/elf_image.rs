@@ -12,9 +12,14 @@ mod vmlinux;
 
 use kernels::kernels;
 use linux_loader::loader::{elf, KernelLoader};
-use mint_unit::elf_image::{parse, Error};
-use mint_unit::kernel_image::{self, KernelImage, Mode, SETUP_HEADER_START};
-use mint_unit::{bzimage, memmap::Range};
+use mint_unit::image::elf_image::{parse, Error};
+use mint_unit::image::{
+    self as any,
+    bytes::Truncated,
+    kernel_image::{KernelImage, Mode},
+    setup_header,
+};
+use mint_unit::{image::bzimage, memory::memmap::Range};
 use rng::Rng;
 use std::{fs, io::Cursor};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
@@ -66,10 +71,7 @@ fn check(name: &str, file: &[u8], image: &KernelImage) {
     assert_eq!(image.alignment, 2 << 20, "{name}");
     assert_eq!(image.pref_address % image.alignment, 0, "{name}");
     assert!(image.mode == Mode::Long && image.above_4g, "{name}");
-    assert!(
-        kernel_image::parse(file) == Ok(*image),
-        "{name}: by its magic"
-    );
+    assert!(any::parse(file) == Ok(*image), "{name}: by its magic");
 }
 
 #[test]
@@ -104,7 +106,7 @@ fn debian_kernels_are_loaded_as_linux_loader_loads_them() {
 fn is_truncated(error: Error, len: usize, end: usize) -> bool {
     match error {
         Error::NotElf => len < 4,
-        Error::Truncated { needed, len: told } => {
+        Error::Truncated(Truncated { needed, len: told }) => {
             len >= 4 && told == len as u64 && told < needed && needed <= end as u64
         }
         _ => false,
@@ -157,9 +159,9 @@ fn debian_kernels_are_told_what_their_bzimages_say() {
             0x248..0x250,
             0x260..0x290,
         ];
-        for offset in SETUP_HEADER_START..0x290 {
+        for offset in setup_header::START..0x290 {
             if not_compared.iter().all(|range| !range.contains(&offset)) {
-                let at = offset - SETUP_HEADER_START;
+                let at = offset - setup_header::START;
                 assert_eq!(
                     ours.setup_header[at], theirs.setup_header[at],
                     "{name}: {offset:#x}"
@@ -167,13 +169,13 @@ fn debian_kernels_are_told_what_their_bzimages_say() {
             }
         }
         let xloadflags = |image: &KernelImage| {
-            let at = 0x236 - SETUP_HEADER_START;
+            let at = 0x236 - setup_header::START;
             u16::from_le_bytes([image.setup_header[at], image.setup_header[at + 1]])
         };
         // A 64-bit entry, above 4 GiB, EFI; theirs are also of EFI's other ways in and 5-level paging.
         assert_eq!(xloadflags(&ours), 0x13, "{name}");
         assert_eq!(xloadflags(&theirs) & 0x13, 0x13, "{name}");
-        let init_size = &ours.setup_header[0x260 - SETUP_HEADER_START..][..4];
+        let init_size = &ours.setup_header[0x260 - setup_header::START..][..4];
         assert_eq!(init_size, (ours.init_size as u32).to_le_bytes(), "{name}");
     }
 }
@@ -221,7 +223,7 @@ fn efi() {
         assert_eq!(image.efi, efi, "{bytes:?} at {at:#x}");
         // XLF_EFI_KEXEC.
         assert_eq!(
-            image.setup_header[0x236 - SETUP_HEADER_START] & 0x10 != 0,
+            image.setup_header[0x236 - setup_header::START] & 0x10 != 0,
             efi
         );
     }
@@ -272,7 +274,7 @@ fn with(offset: usize, bytes: &[u8]) -> Vec<u8> {
 #[test]
 fn one_mutation_for_each_error() {
     let len = minimal().len() as u64;
-    let truncated = |needed| Error::Truncated { needed, len };
+    let truncated = |needed| Error::Truncated(Truncated { needed, len });
     let headers = |count, len| Error::ProgramHeaders { count, len, at: 64 };
     for (offset, bytes, expected) in [
         (0, &b"\x7fELf"[..], Error::NotElf),
@@ -318,11 +320,11 @@ fn one_mutation_for_each_error() {
             "{bytes:x?} at {offset:#x}"
         );
         assert!(!expected.to_string().is_empty());
-        let also = kernel_image::parse(&with(offset, bytes)).unwrap_err();
+        let also = any::parse(&with(offset, bytes)).unwrap_err();
         let by_magic = if expected == Error::NotElf {
-            kernel_image::Error::BzImage(bzimage::Error::NotBzImage)
+            any::Error::BzImage(bzimage::Error::NotBzImage)
         } else {
-            kernel_image::Error::Elf(expected)
+            any::Error::Elf(expected)
         };
         assert_eq!(also, by_magic);
     }
@@ -360,7 +362,7 @@ fn changed(change: impl FnOnce(&mut Vec<Segment>)) -> Result<KernelImage, Error>
 #[test]
 fn segments() {
     let len = minimal().len() as u64;
-    let truncated = |needed| Err(Error::Truncated { needed, len });
+    let truncated = |needed| Err(Error::Truncated(Truncated { needed, len }));
     let segment = |address| Err(Error::Segment(address));
     let init_size = |change: fn(&mut Vec<Segment>)| changed(change).map(|image| image.init_size);
 
@@ -449,7 +451,7 @@ fn longest() {
     let image = parse(&file).unwrap();
     assert_eq!(image.init_size, 1 << 30);
     assert_eq!(
-        image.setup_header[0x260 - SETUP_HEADER_START..][..4],
+        image.setup_header[0x260 - setup_header::START..][..4],
         [0, 0, 0, 0x40]
     );
     segments[3].memsz += 1;
@@ -499,7 +501,7 @@ fn mutations() {
 fn errors_say_what_would_do() {
     for (error, text) in [
         (
-            Error::Truncated { needed: 2, len: 1 },
+            Error::Truncated(Truncated { needed: 2, len: 1 }),
             "file is cut short: 1 bytes where 2 are announced",
         ),
         (

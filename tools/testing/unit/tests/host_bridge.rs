@@ -6,9 +6,9 @@
 #[expect(dead_code, reason = "data tables alone")]
 mod iasl;
 
-use mint_unit::host_bridge::{ecam_of, HostBridge};
-use mint_unit::kernel_image::Mode;
-use mint_unit::memmap::Range;
+use mint_unit::firmware::host_bridge::{ecam_of, HostBridge};
+use mint_unit::image::kernel_image::Mode;
+use mint_unit::memory::memmap::Range;
 
 fn bridge(first_bus: u8, last_bus: u8, ecam: u64) -> HostBridge {
     HostBridge {

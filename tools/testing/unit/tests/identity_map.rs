@@ -2,8 +2,8 @@
 
 //! The identity map, read back as a CPU would (Intel SDM volume 3, section 5.5).
 
-use mint_unit::identity_map::{build, TABLE};
-use mint_unit::memmap::Range;
+use mint_unit::image::identity_map::{build, TABLE};
+use mint_unit::memory::memmap::Range;
 use std::collections::{BTreeMap, BTreeSet};
 
 const LARGE: u64 = 2 << 20;

@@ -5,7 +5,7 @@
 #[path = "common/rng.rs"]
 mod rng;
 
-use mint_unit::kernel_params::{memparse, params};
+use mint_unit::memory::kernel_params::{memparse, params};
 use rng::Rng;
 
 /// `_ctype` in lib/ctype.c marks these as spaces.

@@ -9,14 +9,14 @@ mod parts;
 #[path = "common/rng.rs"]
 mod rng;
 
-use mint_unit::bzimage::parse;
-use mint_unit::identity_map;
-use mint_unit::kernel_image::{KernelImage, Mode};
-use mint_unit::layout::{
+use mint_unit::image::bzimage::parse;
+use mint_unit::image::identity_map;
+use mint_unit::image::kernel_image::{KernelImage, Mode};
+use mint_unit::image::layout::{
     limit, plan, Error, Layout, Low, END_32, LOW_END, LOW_RAM_START, PAGE, RANGE_ALIGN,
     REAL_MODE_LEN,
 };
-use mint_unit::memmap::Range;
+use mint_unit::memory::memmap::Range;
 use rng::Rng;
 
 const M: u64 = 1 << 20;

@@ -2,7 +2,7 @@
 
 //! What a successor's mailbox says, whatever is in it.
 
-use mint_unit::mailbox::{call, Call, RESET, SLEEP};
+use mint_unit::firmware::mailbox::{call, Call, RESET, SLEEP};
 use r_efi::system::{RESET_COLD, RESET_PLATFORM_SPECIFIC, RESET_SHUTDOWN, RESET_WARM};
 
 // ACPI_X_SLEEP_ENABLE and ACPI_X_SLEEP_TYPE_POSITION of include/acpi/actbl.h, and what \_S5 says.

@@ -2,7 +2,7 @@
 
 //! Ranges, and what `memmap=` reserves.
 
-use mint_unit::memmap::{parse_request, reserved, Range, Request};
+use mint_unit::memory::memmap::{parse_request, reserved, Range, Request};
 use std::collections::BTreeSet;
 
 const M: u64 = 1 << 20;

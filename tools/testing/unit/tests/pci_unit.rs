@@ -2,7 +2,7 @@
 
 //! Which PCI functions can be given away together.
 
-use mint_unit::pci_unit::{
+use mint_unit::pci::unit::{
     missing, select, units, Address, Error, Function, Obstacle, Request, Unit,
 };
 

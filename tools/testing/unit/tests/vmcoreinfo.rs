@@ -8,7 +8,7 @@ mod kernel;
 mod rng;
 
 use kernel::{note, Memory, PAGE};
-use mint_unit::memmap::Range;
+use mint_unit::memory::memmap::Range;
 use mint_unit::postmortem::vmcoreinfo::{
     find, is_note, Architecture, Error, Kind, VmcoreInfo, NOTE_HEADER_LEN, NOTE_LEN_MAX,
 };

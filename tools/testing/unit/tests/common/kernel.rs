@@ -6,7 +6,7 @@
 // Each test uses a part of it.
 #![allow(dead_code)]
 
-use mint_unit::memmap::Range;
+use mint_unit::memory::memmap::Range;
 use mint_unit::postmortem::PhysicalMemory;
 
 pub const PAGE: u64 = 4096;

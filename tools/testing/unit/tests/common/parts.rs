@@ -2,8 +2,8 @@
 
 //! What the firmware area of a successor consists of.
 
-use mint_unit::layout::Layout;
-use mint_unit::memmap::Range;
+use mint_unit::image::layout::Layout;
+use mint_unit::memory::memmap::Range;
 
 /// The parts of one page each.
 pub fn pages(layout: &Layout) -> [Range; 6] {

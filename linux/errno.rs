@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Error codes that the `kernel` crate of Linux 7.2 lacks.
+
+use kernel::{bindings, error::Error};
+
+/// An error code of the kernel.
+#[derive(Clone, Copy)]
+pub(crate) struct Errno(u32);
+
+// The `kernel` crate has no constant function that makes an error of a number.
+impl From<Errno> for Error {
+    fn from(Errno(number): Errno) -> Self {
+        Error::from_errno(-(number as i32))
+    }
+}
+
+/// "Not a data message."
+pub(crate) const EBADMSG: Errno = Errno(bindings::EBADMSG);
+/// "File name too long."
+pub(crate) const ENAMETOOLONG: Errno = Errno(bindings::ENAMETOOLONG);
+/// "No data available."
+pub(crate) const ENODATA: Errno = Errno(bindings::ENODATA);
+/// "Operation not supported on transport endpoint."
+pub(crate) const EOPNOTSUPP: Errno = Errno(bindings::EOPNOTSUPP);
+/// "Cannot send after transport endpoint shutdown."
+pub(crate) const ESHUTDOWN: Errno = Errno(bindings::ESHUTDOWN);

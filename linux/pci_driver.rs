@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A PCI driver that is bound only to the functions whose `driver_override` names it.
+
+use kernel::{
+    device::Core,
+    device_id::IdArray,
+    pci::{self, Device},
+    prelude::*, //
+};
+
+/// Such a driver.
+pub(crate) trait OverrideDriver: Send + Sync + Sized + 'static {
+    /// Binds the driver to `device`.
+    ///
+    /// # Errors
+    ///
+    /// Those for which the driver is not bound.
+    fn probe(device: &Device<Core<'_>>) -> Result<Self>;
+
+    /// `device` loses the driver.
+    fn unbind(device: &Device<Core<'_>>);
+}
+
+/// What the PCI bus knows as the driver `T`.
+pub(crate) struct Bound<T>(T);
+
+static IDS: IdArray<pci::DeviceId, (), 0> = IdArray::new_without_index([]);
+
+impl<T: OverrideDriver> pci::Driver for Bound<T> {
+    type IdInfo = ();
+    type Data<'bound> = Self;
+    const ID_TABLE: pci::IdTable<Self::IdInfo> = &IDS;
+
+    #[cfg(optional_id_info)]
+    fn probe<'bound>(
+        device: &'bound Device<Core<'_>>,
+        _info: Option<&'bound Self::IdInfo>,
+    ) -> impl PinInit<Self::Data<'bound>, Error> + 'bound {
+        T::probe(device).map(Bound)
+    }
+
+    #[cfg(not(optional_id_info))]
+    fn probe<'bound>(
+        device: &'bound Device<Core<'_>>,
+        _info: &'bound Self::IdInfo,
+    ) -> impl PinInit<Self::Data<'bound>, Error> + 'bound {
+        T::probe(device).map(Bound)
+    }
+
+    fn unbind(device: &Device<Core<'_>>, _this: Pin<&Self>) {
+        T::unbind(device);
+    }
+}

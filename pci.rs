@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! PCI functions: taken from the first OS for a successor, and given back.
+//!
+//! Uses `linux`, `firmware` and `memory`. Only `unit` is pure.
+
+pub mod unit;
+
+#[cfg(MODULE)]
+pub(crate) mod claims;
+#[cfg(MODULE)]
+mod device_use;
+#[cfg(MODULE)]
+pub(crate) mod devices;
+#[cfg(MODULE)]
+mod function;
+#[cfg(MODULE)]
+mod iommu;
+#[cfg(MODULE)]
+mod mcfg;
