@@ -236,7 +236,7 @@ def choose(names):
     there = scenarios(LONG)
     for name in names:
         if not any(name in (scenario.name, scenario.script) for scenario in there):
-            sys.exit(f"mint: error: no kselftest '{name}': there are "
+            sys.exit(f"mint: error: no kselftest '{name}'{'' if LONG else ' without --long'}: there are "
                      + " ".join(sorted({scenario.name for scenario in there})))
     return [scenario for scenario in there if not names or {scenario.name, scenario.script} & set(names)]
 
