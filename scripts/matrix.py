@@ -228,39 +228,40 @@ def document(first, accelerator, rows, initrds):
 Kernels
 =======
 
-Stock kernels of Debian as successors. ``make matrix`` (scripts/matrix.py) tries them
-and writes this file.
+Stock kernels of Debian as successors. ``make matrix`` (scripts/matrix.py) tries the
+kernels and writes this file.
 
 {table(rows)}
 
 1 CPU, 2 CPUs
-	With so many CPUs and {PLENTY} MiB of memory it comes to a user space, of busybox,
-	that ticks. The further columns are with two CPUs, and in that user space:
+	With so many CPUs and {PLENTY} MiB of memory, the kernel boots to a busybox user
+	space that ticks. The next three columns are with two CPUs, from this user space:
 
 poweroff
-	``poweroff``: its state is ``halted``.
+	After ``poweroff``, the state is ``halted``.
 
 reboot
-	``reboot``: it is ``restarting``, then ``running``, and comes to its user space
-	again.
+	After ``reboot``, the state is ``restarting``, then ``running``, and the kernel
+	boots to its user space again.
 
 panic
-	sysrq-c: its state is ``crashed``.
+	After sysrq-c, the state is ``crashed``.
 
 load
-	The least ``memory`` that ``load`` takes, in MiB: firmware area, the kernel's
-	``init_size``, initrd. That of i386 kernels depends on the address, as they lie
-	at multiples of 16 MiB: it is for a range that starts at one, and may be up to
-	14 MiB less for another.
+	The least ``memory`` that ``load`` accepts, in MiB: firmware area, the kernel's
+	``init_size``, initrd. i386 kernels lie at multiples of 16 MiB. Their figure is
+	for a range that starts at such a multiple, and may be up to 14 MiB less for
+	another range.
 
 boot
-	The least ``memory``, in MiB, in which it comes to its user space on one CPU,
-	{STARTS} times of {STARTS}. The initrd is busybox and a script, not compressed:
+	The least ``memory``, in MiB, in which the kernel boots to its user space on one
+	CPU, {STARTS} times of {STARTS}. The initrd is busybox and a script, not compressed:
 	{sizes}.
-	What else runs there needs more. With 2 MiB less it may come up now
-	and then; runs differed by as much.
+	Other programs need more memory. With 2 MiB less the kernel may boot now and then;
+	runs differed by as much.
 
-Made with mint.ko of commit {os.environ["MINT_COMMIT"]} in {first.parent.name}, in QEMU {qemu} with {"KVM" if accelerator == "kvm" else "TCG (emulated CPUs)"}.
+Made with mint.ko of commit {os.environ["MINT_COMMIT"]} in {first.parent.name}, in QEMU {qemu}
+with {"KVM" if accelerator == "kvm" else "TCG (emulated CPUs)"}.
 """
 
 
