@@ -36,7 +36,7 @@ SPLAT = re.compile(
     rb"|INFO: (possible|rcu_|task .* blocked|lockdep|trying to register)"
     rb"|rcu: INFO:|UBSAN:|KASAN:|KFENCE:|Bad page state|refcount_t:|unchecked MSR"
     rb"|DEBUG_LOCKS_WARN|sleeping function called|list_(add|del) corruption"
-    rb"|Modules linked in:|soft lockup|hard LOCKUP|duplicate filename|returned bad count)"
+    rb"|Modules linked in:|soft lockup|hard LOCKUP|APIC frequency too slow|duplicate filename|returned bad count)"
 )
 
 
