@@ -202,7 +202,7 @@ fn fadt(body: &mut [u8], dsdt: u64, sleep_register: u64) -> Option<usize> {
     let flags =
         WBINVD | PWR_BUTTON | SLP_BUTTON | FORCE_APIC_PHYSICAL_DESTINATION_MODE | HW_REDUCED_ACPI;
     put(112, &flags.to_le_bytes());
-    // FADT Minor Version: the "online capable" flag in the MADT exists since 6.3.
+    // FADT Minor Version: Linux honours the "online capable" flag of the MADT from 6.3 on.
     put(131, &[3]);
     put(140, &dsdt.to_le_bytes());
     // Linux writes WAK_STS to the status register, SLP_TYP and SLP_EN to the control register, and

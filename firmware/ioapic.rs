@@ -6,10 +6,11 @@
 //! In plain memory the index has no effect: each register reads as the value that was last written
 //! to any of them. That is enough for Linux, 64-bit and 32-bit (`arch/x86/kernel/apic/io_apic.c`):
 //!
-//! - `mp_register_ioapic()` comes first, and reads [`VERSION`] from each register. It reads registers
-//!   0 to 2, which must not all be -1 (`bad_ioapic_register()`), then the version and the number of
-//!   pins. It takes the ID from the MADT (`io_apic_unique_id()`), and writes nothing. A 32-bit kernel
-//!   on a CPU older than the Pentium 4 may write another ID, but the ID is in other bits.
+//! - `mp_register_ioapic()` comes first, and reads [`VERSION`] from each register. It reads
+//!   registers 0 to 2, which must not all be -1 (`bad_ioapic_register()`), then the version and the
+//!   number of pins. It takes the ID from the MADT (`io_apic_unique_id()`), and writes nothing. A
+//!   32-bit kernel on a CPU older than the Pentium 4 may write another ID, but the ID is in other
+//!   bits.
 //! - The kernel uses no pin for legacy interrupts, since hardware-reduced ACPI has none
 //!   (`mp_config_acpi_legacy_irqs()` in `arch/x86/kernel/acpi/boot.c`, `enable_IO_APIC()`,
 //!   `setup_IO_APIC()`).
@@ -23,8 +24,8 @@
 //! - On reboot and kexec, `clear_IO_APIC()` masks each pin. It skips pins that deliver SMIs, and
 //!   warns about a Remote IRR that stays set. Neither is set in the value that was written.
 //!
-//! After that, each register reads as 0, which means an I/O APIC with a single pin. The next kernel,
-//! started by kexec, still finds [`GSI`], without which it could not enable a device.
+//! After that, each register reads as 0, which means an I/O APIC with a single pin. The next
+//! kernel, started by kexec, still finds [`GSI`], without which it could not enable a device.
 //!
 //! Reference: Intel 82093AA I/O Advanced Programmable Interrupt Controller (IOAPIC), section 3.
 
