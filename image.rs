@@ -16,9 +16,9 @@ use kernel_image::KernelImage;
 /// Why a file can't be started as a kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error {
-    /// The file was parsed as a bzImage, and is no usable one.
+    /// The file is not a usable bzImage.
     BzImage(bzimage::Error),
-    /// The file was parsed as an ELF file, and is no usable kernel.
+    /// The file is an ELF file, but not a usable kernel.
     Elf(elf_image::Error),
 }
 

@@ -4,7 +4,7 @@
 //! file for debugging tools.
 //!
 //! ```text
-//! note_search -> vmcoreinfo -> page_walk -> printk_log -> text; events -> what has happened
+//! note_search -> vmcoreinfo -> page_walk -> printk_log -> text; events -> how the kernel ended
 //!                    `---------------`----> elf_core   -> makedumpfile, crash, drgn
 //! ```
 //!

@@ -179,7 +179,7 @@ fn checksum(bytes: &[u8]) -> u8 {
         .wrapping_neg()
 }
 
-/// 5.2.5.3, Root System Description Pointer, revision 2.
+/// Writes the Root System Description Pointer (5.2.5.3), revision 2.
 fn rsdp(out: &mut [u8; RSDP_LEN], xsdt: u64) {
     out[0..8].copy_from_slice(b"RSD PTR ");
     out[9..15].copy_from_slice(b"MINT  ");
@@ -191,7 +191,7 @@ fn rsdp(out: &mut [u8; RSDP_LEN], xsdt: u64) {
     out[32] = checksum(&out[..]);
 }
 
-/// 5.2.9, Fixed ACPI Description Table. The offsets are those of the specification.
+/// Writes the Fixed ACPI Description Table (5.2.9). The offsets are those in the specification.
 fn fadt(body: &mut [u8], dsdt: u64, sleep_register: u64) -> Option<usize> {
     let body = body.get_mut(..FADT_LEN - HEADER_LEN)?;
     let mut put = |offset: usize, bytes: &[u8]| {
@@ -218,7 +218,7 @@ fn fadt(body: &mut [u8], dsdt: u64, sleep_register: u64) -> Option<usize> {
     Some(body.len())
 }
 
-/// 5.2.12, Multiple APIC Description Table.
+/// Writes the Multiple APIC Description Table (5.2.12).
 fn madt<I>(body: &mut [u8], machine: &Machine<'_, I>) -> Option<usize>
 where
     I: Iterator<Item = u32> + Clone,
@@ -263,7 +263,8 @@ fn is_in_mcfg(bridge: &HostBridge) -> bool {
     bridge.ecam < u64::from(u32::MAX)
 }
 
-/// PCI Firmware Specification, 4.1.2, MCFG Table: one allocation structure for each bridge.
+/// Writes the MCFG table (PCI Firmware Specification, 4.1.2), which has an allocation structure for
+/// each bridge.
 fn mcfg(body: &mut [u8], bridges: &[HostBridge]) -> Option<usize> {
     let mut out = Out::new(body);
     out.put(&[0; 8])?;
@@ -278,7 +279,7 @@ fn mcfg(body: &mut [u8], bridges: &[HostBridge]) -> Option<usize> {
 /// The routing of all interrupt pins, returned by each bridge's `_PRT`.
 const ROUTING: aml::NameSeg = *b"INTX";
 
-/// 5.2.11.1, Differentiated System Description Table.
+/// Writes the Differentiated System Description Table (5.2.11.1).
 fn dsdt<I>(body: &mut [u8], machine: &Machine<'_, I>) -> Option<usize> {
     let mut aml = aml::Writer::new(body);
     let s5 = u32::from(SLP_TYP_S5);
@@ -306,8 +307,8 @@ fn dsdt<I>(body: &mut [u8], machine: &Machine<'_, I>) -> Option<usize> {
     aml.finish()
 }
 
-/// The motherboard device (PCI Firmware Specification, 4.1.2) that reserves the ECAM of each of
-/// `bridges`. Linux uses an ECAM only if it is reserved in this way (`is_acpi_reserved()`).
+/// Writes the motherboard device (PCI Firmware Specification, 4.1.2) that reserves the ECAM of each
+/// of `bridges`. Linux uses an ECAM only if it is reserved in this way (`is_acpi_reserved()`).
 fn ecam_resources(w: &mut aml::Writer<'_>, bridges: &[HostBridge]) {
     w.name(*b"_HID", |w| w.eisa_id(*b"PNP0C02"));
     w.name(*b"_CRS", |w| {
@@ -319,8 +320,8 @@ fn ecam_resources(w: &mut aml::Writer<'_>, bridges: &[HostBridge]) {
     });
 }
 
-/// 6.2.13, `_PRT`: routes the four pins of each device on the bridge's first bus to
-/// [`ioapic::GSI`]. Linux derives the routing of devices further below from this
+/// Writes the package for `_PRT` (6.2.13): it routes the four pins of each device on the bridge's
+/// first bus to [`ioapic::GSI`]. Linux derives the routing of devices further below from this
 /// (`acpi_pci_irq_lookup()` in `drivers/acpi/pci_irq.c`).
 fn interrupt_routing(w: &mut aml::Writer<'_>) {
     const DEVICES: u32 = 32;
@@ -334,7 +335,7 @@ fn interrupt_routing(w: &mut aml::Writer<'_>) {
     });
 }
 
-/// The `index`th PCI Express host bridge.
+/// Writes the `index`th PCI Express host bridge.
 fn host_bridge(w: &mut aml::Writer<'_>, index: u8, bridge: &HostBridge) {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     let digit = |value: u8| DIGITS[usize::from(value & 0xf)];
@@ -387,8 +388,8 @@ const OSC_CAPABILITIES_MASKED: u32 = 1 << 4;
 /// must get back the devices that it gave.
 const OSC_GRANTED: u32 = 1 << 4;
 
-/// 6.2.11, `_OSC` of a PCI Express host bridge. Linux repeats the request until no capability is
-/// masked, and only then takes control (`acpi_pci_osc_control_set()`).
+/// Writes `_OSC` (6.2.11) of a PCI Express host bridge. Linux repeats the request until no
+/// capability is masked, and only then takes control (`acpi_pci_osc_control_set()`).
 fn operating_system_capabilities(w: &mut aml::Writer<'_>) {
     use Operand::{Arg, Buffer, Integer, Local, Name};
     const STATUS: Operand<'_> = Name(*b"STAT");

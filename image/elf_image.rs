@@ -266,8 +266,8 @@ fn check_header(file: &[u8]) -> Result<(), Error> {
     }
 }
 
-/// Writes the segments of `file` that are loaded to `loads`, sorted by physical address, and
-/// returns those.
+/// Returns the segments of `file` that are loaded, sorted by physical address. `loads` is the room
+/// for them.
 fn loads_of<'a>(file: &[u8], loads: &'a mut [Load; SEGMENTS_MAX]) -> Result<&'a mut [Load], Error> {
     let (count, len) = (
         u16_at(file, PROGRAM_HEADER_COUNT)?,
@@ -335,7 +335,7 @@ fn version_in(data: &[u8]) -> Option<(u32, u32)> {
         .find_map(|text| kernel_image::version(text.strip_prefix(BANNER)?))
 }
 
-/// Makes the setup header that a bzImage of this kernel would have, with those fields that are read
+/// Makes the setup header that a bzImage of this kernel would have, with the fields that are read
 /// after decompression. `type_of_loader` and other fields that a boot loader writes are filled in
 /// later, as for a bzImage.
 fn setup_header(pref_address: u64, init_size: u32, efi: bool) -> SetupHeader {

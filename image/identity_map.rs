@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Identity-mapped page tables: those that a 64-bit kernel is entered with, and those by which a
-//! CPU switches to long mode before that.
+//! Builds identity-mapped page tables: for entering a 64-bit kernel, and for the CPU's switch to
+//! long mode before that.
 //!
 //! The tables map what the 64-bit boot protocol asks for (Documentation/arch/x86/boot.rst: the
 //! kernel, `boot_params` and the command line), in 2 MiB pages. They also map the first 2 MiB,

@@ -15,7 +15,8 @@ pub(crate) trait Listener: Send + Sync {
     ///
     /// # Safety
     ///
-    /// `data` must be what the notifier chain of this listener passes along with such an event.
+    /// `data` must be the pointer that the notifier chain of this listener passes with such an
+    /// event.
     unsafe fn hear(&self, event: c_ulong, data: *mut c_void) -> c_int;
 }
 

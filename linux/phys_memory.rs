@@ -56,7 +56,7 @@ impl Mapping {
         unsafe { core::slice::from_raw_parts_mut(self.address, self.len) }
     }
 
-    /// Turns the mapping into one of memory that a CPU of a successor may write from now on.
+    /// Gives up exclusive access: from now on a CPU of a successor may write to the memory.
     pub(crate) fn watch(self) -> Watched {
         // INVARIANT: This consumes the mapping, so nobody can make a reference through it any more.
         Watched(self)

@@ -120,8 +120,8 @@ impl Trampoline {
     ///
     /// # Safety
     ///
-    /// The caller must own the page for as long as this lives, and no CPU may run in it except
-    /// those that it is prepared for.
+    /// The caller must own the page for as long as this lives. No CPU may run in it except the one
+    /// that [`Trampoline::prepare`] was last called for.
     pub(crate) unsafe fn new(page: u64) -> Result<Self> {
         let range = Range::new(page, PAGE).ok_or(EINVAL)?;
         // SAFETY: The caller owns the page. It is watched from here on; only `prepare()` makes a

@@ -82,8 +82,8 @@ impl Range {
 
 /// Returns the ranges that `memmap=SIZE$ADDRESS` reserves on `line`, in the order written.
 ///
-/// Skips the other forms (`@` RAM, `#` ACPI, `!` persistent, `%` retyped, `exactmap`), and what the
-/// kernel itself can't parse. Reference: `parse_memmap_one()` in `arch/x86/kernel/e820.c`.
+/// Skips the other forms (`@` RAM, `#` ACPI, `!` persistent, `%` retyped, `exactmap`), and entries
+/// that the kernel itself can't parse. Reference: `parse_memmap_one()` in `arch/x86/kernel/e820.c`.
 pub fn reserved(line: &str) -> impl Iterator<Item = Range> + '_ {
     params(line)
         .filter(|param| param.is("memmap"))

@@ -233,8 +233,8 @@ impl Held {
         })
     }
 
-    /// If the first OS has lost the function and found another in its place, continues with that
-    /// one. Returns whether it did.
+    /// Switches to the new device, if the first OS has lost the function and found one in its
+    /// place. Returns whether it did.
     ///
     /// # Errors
     ///

@@ -9,7 +9,7 @@ use kernel::{
     pci::{Device, Driver}, //
 };
 
-/// Compiles only with such a `kernel` crate.
+/// Compiles only with such a version of the `kernel` crate.
 pub fn probe<'bound, D: Driver>(device: &'bound Device<Core<'_>>, info: &'bound D::IdInfo) {
     let _ = D::probe(device, Some(info));
 }
