@@ -116,10 +116,10 @@ const PCI_PORTS: &str = "0xcf8,8";
 /// `arch/x86/boot/compressed/acpi.c`.
 const DECOMPRESSOR: &[&str] = &["acpi_rsdp", "console", "earlyprintk"];
 
-/// The delay between a panic and the reboot; [`PANIC_AT_ONCE`] means none. It is set as a sysctl
-/// rather than by `panic=`, since a sysctl parameter takes effect when init starts. Before the EFI
-/// runtime services are set up, `efi_reboot()` does nothing, and the next method that the kernel
-/// tries resets the whole machine (`native_machine_emergency_restart()`).
+/// The delay between a panic and the reboot; [`PANIC_AT_ONCE`] means none. Mint sets the sysctl
+/// rather than `panic=`, since the kernel applies sysctl parameters only when it starts init.
+/// Before the EFI runtime services are set up, `efi_reboot()` has no effect, and the next method
+/// that the kernel tries resets the whole machine (`native_machine_emergency_restart()`).
 const PANIC: &str = "sysctl.kernel.panic";
 const PANIC_AT_ONCE: i32 = -1;
 

@@ -5,7 +5,7 @@
  * reboots and powers off. efi_runtime32.S is the version for a 32-bit successor.
  *
  * The first OS never executes this code. start.rs copies it to a page of the
- * successor's firmware area, directly behind the mailbox. The successor calls it
+ * successor's firmware area, directly after the mailbox. The successor calls it
  * at the page's physical address, since this SetVirtualAddressMap() leaves all
  * pointers as they are. The offsets of the functions are also in
  * firmware/efi.rs, the offset of the word RESET in firmware/mailbox.rs.

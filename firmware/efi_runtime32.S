@@ -21,7 +21,7 @@
 #define PAGE			0x1000
 #define RESET			0x08
 
-/* firmware/efi.rs: the tables are in the page behind the code. */
+/* firmware/efi.rs: the tables are in the page after the code. */
 #define SYSTEM_TABLE		0x00
 #define FIRMWARE_VENDOR		(PAGE + SYSTEM_TABLE + 24)
 #define RUNTIME_SERVICES	(PAGE + SYSTEM_TABLE + 56)

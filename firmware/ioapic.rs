@@ -34,7 +34,7 @@ pub const LEN: usize = 256;
 /// Offset of the window register, IOWIN.
 const WINDOW: usize = 0x10;
 /// IOAPICVER: version 0x20, and 0x17 as the number of the last pin. The kernel numbers MSIs from
-/// behind these 24 pins on (`arch_dynirq_lower_bound()`). So no MSI gets the number 3 or 4, which
+/// after these 24 pins on (`arch_dynirq_lower_bound()`). So no MSI gets the number 3 or 4, which
 /// the serial driver takes for the interrupts of the PC's serial ports.
 const VERSION: u32 = (0x17 << 16) | 0x20;
 

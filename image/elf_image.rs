@@ -155,7 +155,7 @@ impl fmt::Display for Error {
 struct Load {
     /// Offset of the first byte in the file.
     start: usize,
-    /// Offset in the file behind the last byte.
+    /// Offset in the file after the last byte.
     end: usize,
     virtual_address: u64,
     /// Physical address (`p_paddr`).

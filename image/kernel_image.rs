@@ -19,9 +19,9 @@ pub struct Segment {
     pub offset: u64,
     /// Offset of the first byte in the file.
     pub start: usize,
-    /// Offset in the file behind the last byte.
+    /// Offset in the file after the last byte.
     pub end: usize,
-    /// Length in memory, at least the length in the file; the bytes behind that are zeros.
+    /// Length in memory, at least the length in the file; the bytes after that are zeros.
     pub memory_len: u64,
 }
 

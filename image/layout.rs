@@ -49,7 +49,7 @@ pub const END_32: u64 = 896 << 20;
 const BOOT_PARAMS: u64 = 0;
 const COMMAND_LINE: u64 = 0x1000;
 const MAILBOX: u64 = 0x2000;
-// Directly behind the mailbox, which the code writes to (`efi_runtime.S`), and directly before the
+// Directly after the mailbox, which the code writes to (`efi_runtime.S`), and directly before the
 // tables, whose pointers the code relocates (`efi_runtime32.S`).
 const EFI_CODE: u64 = 0x3000;
 const EFI_TABLES: u64 = 0x4000;
@@ -133,7 +133,7 @@ impl Low {
         self.trampoline.start()
     }
 
-    /// Returns the address of the successor's I/O APIC: memory behind the trampoline's code that
+    /// Returns the address of the successor's I/O APIC: memory after the trampoline's code that
     /// looks like one (`firmware/ioapic.rs`). The MADT holds a 32-bit address, so the I/O APIC
     /// can't lie in the range, which may be above 4 GiB.
     pub fn ioapic(&self) -> u32 {
@@ -154,7 +154,7 @@ pub struct Layout {
     pub low: Low,
     /// The firmware area, which the successor must not use as RAM.
     pub firmware: Range,
-    /// The RAM behind the firmware area, up to the end of the range.
+    /// The RAM after the firmware area, up to the end of the range.
     pub ram: Range,
     /// `boot_params`, one page.
     pub boot_params: Range,

@@ -9,7 +9,7 @@
 pub const START: usize = 0x1f1;
 /// `boot_params` has room for a header that ends here (`struct boot_params`: `edd_mbr_sig_buffer`).
 pub const END_MAX: usize = 0x290;
-/// A copy of the setup header from [`START`] on, as `boot_params` holds it. The bytes behind the
+/// A copy of the setup header from [`START`] on, as `boot_params` holds it. The bytes after the
 /// header's end are zeros.
 pub type SetupHeader = [u8; END_MAX - START];
 
@@ -19,7 +19,7 @@ pub const ROOT_FLAGS: usize = 0x1f2;
 pub const VID_MODE: usize = 0x1fa;
 /// Must be [`BOOT_FLAG_MAGIC`].
 pub const BOOT_FLAG: usize = 0x1fe;
-/// The operand of the short jump over the header. The header ends this many bytes behind
+/// The operand of the short jump over the header. The header ends this many bytes after
 /// [`HEADER`].
 pub const JUMP_OPERAND: usize = 0x201;
 /// Must be [`HEADER_MAGIC`].

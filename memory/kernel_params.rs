@@ -10,7 +10,7 @@
 pub struct Param<'a> {
     /// The text before the `=`.
     pub name: &'a str,
-    /// The text behind the `=`, without the quotes around it.
+    /// The text after the `=`, without the quotes around it.
     pub value: Option<&'a str>,
     /// The whole parameter, as written.
     pub text: &'a str,
@@ -30,7 +30,7 @@ impl Param<'_> {
     }
 }
 
-/// Returns the kernel's parameters on `line`: those before `--`. The words behind `--` are for
+/// Returns the kernel's parameters on `line`: those before `--`. The words after `--` are for
 /// init.
 pub fn params(line: &str) -> Params<'_> {
     Params { rest: line }
@@ -107,8 +107,9 @@ fn close_quote(text: &str, quoted: bool) -> &str {
 /// Parses the number at the start of `text`, with an optional suffix (K, M, G, T, P, E: powers of
 /// 1024), as `memparse()` does. Returns the number and the rest of `text`.
 ///
-/// Returns [`None`] if there is no number or it does not fit in 64 bits. There the kernel's
-/// `memparse()` returns 0 or wraps around.
+/// Returns [`None`] if there is no number, or if it does not fit in 64 bits. The kernel's
+/// `memparse()` returns 0 for the first, and for the second wraps around or, in newer kernels,
+/// returns the largest number.
 pub fn memparse(text: &str) -> Option<(u64, &str)> {
     let (number, rest) = strtoull(text)?;
     let shift = match rest.bytes().next().map(|c| c.to_ascii_uppercase()) {

@@ -40,7 +40,7 @@ impl Range {
         self.len
     }
 
-    /// Returns the address behind the last byte.
+    /// Returns the address after the last byte.
     pub fn end(&self) -> u64 {
         self.start + self.len
     }

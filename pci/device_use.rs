@@ -2,8 +2,8 @@
 
 //! Finds out whether the first OS uses the disks and network interfaces of a PCI function.
 //!
-//! For other devices, such as an open character device, the kernel does not tell. Their drivers are
-//! unbound whether or not they are in use, as when unbound by hand through sysfs.
+//! For other devices, such as an open character device, the kernel has no way to tell. Their
+//! drivers are unbound even if they are in use, as when they are unbound by hand through sysfs.
 
 use crate::pci::function::PciFunction;
 use core::ptr::{self, addr_of_mut, NonNull};

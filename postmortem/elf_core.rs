@@ -155,7 +155,7 @@ impl<'a> ElfCore<'a> {
         Ok(len)
     }
 
-    /// Returns the offset of the note in the file: directly behind the headers, and a multiple of
+    /// Returns the offset of the note in the file: directly after the headers, and a multiple of
     /// 4.
     fn note_at(&self) -> u64 {
         HEADER_LEN + PROGRAM_HEADER_LEN * (1 + self.ranges.len() as u64)

@@ -262,7 +262,7 @@ pub struct Ids {
 }
 
 impl Ids {
-    /// Returns the ID behind the last one.
+    /// Returns the ID after the last one.
     pub fn end(&self) -> u64 {
         self.next.wrapping_add(self.left) & self.mask
     }
@@ -413,7 +413,7 @@ impl Log {
     }
 
     /// Returns the IDs of all records, or of the records from `from` on, if `from` is the ID of a
-    /// record or the one behind the last. There are never more than the buffer has room for.
+    /// record or the one after the last. There are never more than the buffer has room for.
     ///
     /// # Errors
     ///
@@ -510,7 +510,7 @@ impl Log {
         })
     }
 
-    /// Writes all records as `dmesg` prints them: each line of a text behind a timestamp, with
+    /// Writes all records as `dmesg` prints them: each line of a text after a timestamp, with
     /// unprintable characters as in [`Escaped`]. `text` should have [`TEXT_LEN_MAX`] bytes; longer
     /// records are truncated.
     ///

@@ -169,7 +169,7 @@ pub struct VmcoreInfo<'a> {
 }
 
 impl<'a> VmcoreInfo<'a> {
-    /// Checks the note at the start of `note`, which may have other data behind it.
+    /// Checks the note at the start of `note`, which may have other data after it.
     ///
     /// # Errors
     ///
@@ -271,7 +271,7 @@ impl<'a> VmcoreInfo<'a> {
         value.parse().map_err(|_| Error::Value(kind, name))
     }
 
-    /// Returns the text behind `KIND(name)=`.
+    /// Returns the text after `KIND(name)=`.
     fn value(&self, kind: Kind, name: &'static str) -> Result<&'a str, Error> {
         let value = self
             .text
