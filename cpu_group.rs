@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The CPUs of an OS, taken from the first OS one after the other, while the caller does something
-//! else. The kernel's hotplug lock lets only one CPU go offline at a time, which takes longer than
-//! all else of a start but copying.
+//! Takes the CPUs of an OS from the first OS, one after the other, while the caller does other
+//! work. The kernel's hotplug lock lets only one CPU go offline at a time. That takes longer than
+//! anything else in a start except copying.
 
 use crate::{
     cpu_offline::{CpuSet, OwnedCpu},
@@ -24,7 +24,7 @@ use kernel::{
 ///
 /// # Errors
 ///
-/// Those of [`OwnedCpu::take`]; then none of them is taken.
+/// Those of [`OwnedCpu::take`]; no CPU is taken then.
 pub(crate) fn take(cpus: &CpuSet, os: &CString) -> Result<KVec<OwnedCpu>> {
     let mut taken = KVec::new();
     for cpu in cpus.iter() {
@@ -33,11 +33,11 @@ pub(crate) fn take(cpus: &CpuSet, os: &CString) -> Result<KVec<OwnedCpu>> {
     Ok(taken)
 }
 
-/// CPUs that are being taken.
+/// The work of taking CPUs, possibly still running.
 ///
 /// # Invariants
 ///
-/// The job was queued once.
+/// The job was queued exactly once.
 pub(crate) struct Taking(Arc<Job>);
 
 #[pin_data]
@@ -64,7 +64,7 @@ impl WorkItem for Job {
 }
 
 impl Taking {
-    /// Begins to take `cpus` for `os`.
+    /// Starts to take `cpus` for `os` in a work item.
     ///
     /// # Errors
     ///
@@ -79,18 +79,18 @@ impl Taking {
             }? Error),
             GFP_KERNEL,
         )?;
-        // It is new, so that it is in no queue yet.
+        // Can't fail: the new job is in no queue yet.
         let _ = work_queue::unbound().enqueue(job.clone());
-        // INVARIANT: Just done.
+        // INVARIANT: The line above queued the job.
         Ok(Taking(job))
     }
 
-    /// The CPUs that are asked for.
+    /// Returns the requested CPUs.
     pub(crate) fn cpus(&self) -> &CpuSet {
         &self.0.cpus
     }
 
-    /// Waits until all are taken.
+    /// Waits until all CPUs are taken, and returns them.
     ///
     /// # Errors
     ///
@@ -104,15 +104,16 @@ impl Taking {
 
     fn wait(&self) {
         let work = &raw const self.0.work;
-        // SAFETY: By the type invariants it was queued, and the reference here keeps it. The caller
-        // holds neither the hotplug lock nor that of the owners, which are what it takes.
+        // SAFETY: By the type invariants the work was queued, and this holds a reference to it. The
+        // caller holds neither the hotplug lock nor the lock of the owners, which the work takes.
         unsafe { bindings::flush_work(Work::raw_get(work)) };
     }
 }
 
 impl Drop for Taking {
     fn drop(&mut self) {
-        // It runs code of this module, and what it took is given back here.
+        // Wait, since the work runs code of this module. The CPUs that it took are given back when
+        // the job is dropped.
         self.wait();
     }
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! CPUs taken from the first OS, and given back.
+//! Takes CPUs from the first OS, and gives them back.
 //!
-//! Lock order: [`HOTPLUG`], then the kernel's CPU hotplug lock, then [`OWNERS`]. So `OWNERS` is never held across
-//! `remove_cpu()` or `add_cpu()`, which take the former.
+//! Lock order: [`HOTPLUG`], then the kernel's CPU hotplug lock, then [`OWNERS`]. So `OWNERS` is
+//! never held across `remove_cpu()` or `add_cpu()`, which take the kernel's lock.
 
 use crate::{firmware::acpi::XAPIC_ID_MAX, machine::exclusive};
 use core::ptr::{addr_of, addr_of_mut};
@@ -17,7 +17,7 @@ use kernel::{
 };
 
 kernel::sync::global_lock! {
-    // SAFETY: Initialised by `Hotplug::register()`, before any CPU can be taken.
+    // SAFETY: `Hotplug::register()` initialises this before any CPU can be taken.
     unsafe(uninit) static OWNERS: Mutex<Owners> = Owners {
         list: KVec::new(),
         asleep: false,
@@ -25,14 +25,16 @@ kernel::sync::global_lock! {
 }
 
 kernel::sync::global_lock! {
-    // SAFETY: Initialised by `Hotplug::register()`, before any CPU can be taken.
+    // SAFETY: `Hotplug::register()` initialises this before any CPU can be taken.
     unsafe(uninit) static HOTPLUG: Mutex<()> = ();
 }
 
-/// Holds off Mint's own CPU hotplug while this lives, and waits for what is under way.
+/// Waits for Mint's own CPU hotplug operations under way, and holds off new ones while the result
+/// lives.
 ///
-/// Held for `remove_cpu()` and `add_cpu()`, and while the kernel has hotplug disabled for a step of
-/// Mint's: then it would refuse the other at once, or after half a second.
+/// Mint holds this around `remove_cpu()` and `add_cpu()`, and while the kernel has CPU hotplug
+/// disabled for another operation of Mint. Without it, the kernel would refuse the hotplug
+/// operation at once, or after half a second.
 #[must_use]
 pub(crate) fn keep_hotplug() -> impl Sized {
     HOTPLUG.lock()
@@ -40,7 +42,8 @@ pub(crate) fn keep_hotplug() -> impl Sized {
 
 struct Owners {
     list: KVec<Owner>,
-    /// The first OS is about to go to sleep, or sleeps: no CPU and no memory is given away.
+    /// The first OS is suspending or hibernating, or is about to: no CPU and no memory may be
+    /// taken.
     asleep: bool,
 }
 
@@ -59,8 +62,8 @@ impl Owners {
 
 struct Owner {
     cpu: u32,
-    /// As it was when the CPU was taken: the kernel forgets that of one that is removed meanwhile
-    /// (`topology_hotunplug_apic()`, arch/x86/kernel/cpu/topology.c).
+    /// The APIC ID from when the CPU was taken. The kernel forgets it if the CPU is removed
+    /// meanwhile (`topology_hotunplug_apic()`, arch/x86/kernel/cpu/topology.c).
     apic_id: u32,
     os: CString,
     phase: Phase,
@@ -68,36 +71,39 @@ struct Owner {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// It is on its way offline.
+    /// The CPU is going offline.
     Leaving,
-    /// It is offline, and the OS's to run.
+    /// The CPU is offline, and the OS may run it.
     Held,
-    /// It is on its way back to the first OS.
+    /// The CPU is coming back online in the first OS.
     Returning,
 }
 
-/// The first OS's CPU hotplug, watched: it does not online CPUs that a successor owns.
+/// The hotplug callback, registered for as long as this lives. It keeps the first OS from onlining
+/// CPUs that an OS owns.
 ///
 /// # Invariants
 ///
-/// `state` is the dynamic state that was registered.
+/// `state` is the dynamic hotplug state that `__cpuhp_setup_state()` returned.
 pub(crate) struct Hotplug {
     state: bindings::cpuhp_state,
 }
 
 impl Hotplug {
-    /// Starts to watch. To be called once.
+    /// Registers the callback. Must be called once only.
     ///
     /// # Errors
     ///
     /// Those of `__cpuhp_setup_state()`.
     pub(crate) fn register() -> Result<Self> {
-        // SAFETY: Called once, as the function's documentation asks.
+        // SAFETY: This function is called once only, as its documentation demands, so `OWNERS` is
+        // initialised once.
         unsafe { OWNERS.init() };
-        // SAFETY: As above.
+        // SAFETY: This function is called once only, as its documentation demands, so `HOTPLUG` is
+        // initialised once.
         unsafe { HOTPLUG.init() };
-        // A prepare callback runs on another CPU, before the one that is to come online gets its
-        // INIT. SAFETY: The name and the callback are static; the state is removed on drop.
+        // A prepare callback runs on another CPU, before the CPU that comes online gets its INIT.
+        // SAFETY: The name and the callback are static, and dropping this removes the state.
         let state = unsafe {
             bindings::__cpuhp_setup_state(
                 bindings::cpuhp_state_CPUHP_BP_PREPARE_DYN,
@@ -109,7 +115,7 @@ impl Hotplug {
             )
         };
         to_result(state.min(0))?;
-        // INVARIANT: For a dynamic state the number is returned.
+        // INVARIANT: On success, the function returns the number of the dynamic state.
         Ok(Hotplug {
             state: state as bindings::cpuhp_state,
         })
@@ -118,14 +124,15 @@ impl Hotplug {
 
 impl Drop for Hotplug {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants; there is no teardown callback to invoke.
+        // SAFETY: By the type invariants the state is registered; it has no teardown callback to
+        // invoke.
         unsafe { bindings::__cpuhp_remove_state(self.state, false) };
-        // A static is never dropped, and an empty list keeps its room.
+        // A static is never dropped, and an empty vector keeps its allocation: replace it.
         OWNERS.lock().list = KVec::new();
     }
 }
 
-/// Refuses to online a CPU that is owned.
+/// Refuses to online a CPU that an OS owns.
 unsafe extern "C" fn prepare(cpu: c_uint) -> c_int {
     let owners = OWNERS.lock();
     match owners
@@ -146,11 +153,11 @@ unsafe extern "C" fn prepare(cpu: c_uint) -> c_int {
     }
 }
 
-/// A CPU that was taken offline for an OS. It comes online again when it is dropped.
+/// A CPU that was taken offline for an OS. Dropping this brings it back online.
 ///
 /// # Invariants
 ///
-/// The CPU is offline and in [`OWNERS`].
+/// The CPU is offline, and listed in [`OWNERS`].
 pub(crate) struct OwnedCpu {
     cpu: u32,
     apic_id: u32,
@@ -161,8 +168,8 @@ impl OwnedCpu {
     ///
     /// # Errors
     ///
-    /// `EBUSY` if it is owned, offline already, or can't be taken offline; `EINVAL` for one that
-    /// can't be had at all. The log says why.
+    /// `EBUSY` if an OS owns the CPU, or if it is already offline or the first OS is going to
+    /// sleep; `EINVAL` if this CPU can never be taken; those of `remove_cpu()`. The log says why.
     pub(crate) fn take(cpu: CpuId, os: &CString) -> Result<Self> {
         check(cpu, os)?;
         let id = cpu.as_u32();
@@ -176,7 +183,7 @@ impl OwnedCpu {
         {
             let mut owners = OWNERS.lock();
             let _held = exclusive::hold();
-            // Again, since the lock was not held since the check.
+            // Check once more: `check()` has released the lock.
             if owners.list.iter().any(|owner| owner.cpu == id) {
                 return Err(EBUSY);
             }
@@ -185,13 +192,13 @@ impl OwnedCpu {
         }
         let removed = {
             let _guard = keep_hotplug();
-            // SAFETY: `cpu` is a possible CPU.
+            // SAFETY: `id` is the number of a possible CPU.
             unsafe { bindings::remove_cpu(id) }
         };
         match removed {
             0 => {
                 set_phase(id, Phase::Held);
-                // INVARIANT: It is offline now, and the prepare callback keeps it so.
+                // INVARIANT: The CPU is offline now, and the prepare callback keeps it offline.
                 Ok(OwnedCpu { cpu: id, apic_id })
             }
             error => {
@@ -211,12 +218,12 @@ impl OwnedCpu {
         }
     }
 
-    /// The number that the first OS knows it by.
+    /// Returns the first OS's number of the CPU.
     pub(crate) fn number(&self) -> u32 {
         self.cpu
     }
 
-    /// The ID of its local APIC.
+    /// Returns the ID of the CPU's local APIC.
     pub(crate) fn apic_id(&self) -> u32 {
         self.apic_id
     }
@@ -224,11 +231,11 @@ impl OwnedCpu {
 
 impl Drop for OwnedCpu {
     fn drop(&mut self) {
-        // It stays owned until it is online, so that nobody else takes it on its way.
+        // The CPU stays owned until it is online, so that nobody else takes it meanwhile.
         set_phase(self.cpu, Phase::Returning);
         let result = {
             let _guard = keep_hotplug();
-            // SAFETY: By the type invariants it is a CPU that was online before.
+            // SAFETY: By the type invariants this is a valid CPU, which was online before.
             unsafe { bindings::add_cpu(self.cpu) }
         };
         if result < 0 {
@@ -243,8 +250,8 @@ impl Drop for OwnedCpu {
     }
 }
 
-/// Calls `visit` with the APIC ID and the OS of each CPU that an OS may run; none of them goes
-/// back to the first OS meanwhile.
+/// Calls `visit` with the APIC ID and the OS of each CPU that an OS may run. Meanwhile none of them
+/// goes back to the first OS.
 pub(crate) fn for_each_held(mut visit: impl FnMut(u32, &CString)) {
     for owner in OWNERS.lock().list.iter() {
         if owner.phase == Phase::Held {
@@ -253,11 +260,11 @@ pub(crate) fn for_each_held(mut visit: impl FnMut(u32, &CString)) {
     }
 }
 
-/// Lets no CPU and no memory be given away until [`wake_up`].
+/// Refuses to give away CPUs and memory until [`wake_up`].
 ///
 /// # Errors
 ///
-/// `EBUSY` if an OS has one; the log says which.
+/// `EBUSY` if an OS has CPUs; the log says which.
 pub(crate) fn fall_asleep() -> Result {
     let mut owners = OWNERS.lock();
     if let Some(owner) = owners.list.first() {
@@ -272,18 +279,18 @@ pub(crate) fn fall_asleep() -> Result {
     Ok(())
 }
 
-/// Lets CPUs and memory be given away again.
+/// Allows CPUs and memory to be given away again.
 pub(crate) fn wake_up() {
     OWNERS.lock().asleep = false;
 }
 
-/// Checks that the first OS neither sleeps nor is about to. Whoever takes memory for `os` asks
-/// after that: what goes to sleep looks for such memory after [`fall_asleep`], so that one of the
-/// two sees the other.
+/// Checks that the first OS is not asleep or about to be. To avoid a race, allocate memory for `os`
+/// first, then call this. The other side calls [`fall_asleep`] first, then looks for allocated
+/// memory. So at least one of the two sees the other.
 ///
 /// # Errors
 ///
-/// `EBUSY` if it does; the log says so.
+/// `EBUSY` if the first OS is asleep or about to be; the log says so.
 pub(crate) fn check_awake(os: &CString) -> Result {
     OWNERS.lock().check_awake(os)
 }
@@ -302,21 +309,26 @@ fn disown(cpu: u32) {
     OWNERS.lock().list.retain(|owner| owner.cpu != cpu);
 }
 
-/// Checks whether `os` could take `cpu` as things are; the same errors as [`OwnedCpu::take`].
+/// Checks whether `os` could take `cpu` now.
+///
+/// # Errors
+///
+/// Those of [`OwnedCpu::take`] that are known without taking the CPU.
 pub(crate) fn check(cpu: CpuId, os: &CString) -> Result {
     let id = cpu.as_u32();
     if id == 0 {
         pr_err!("{}: CPU 0 stays with the first OS: choose others\n", &**os);
         return Err(EINVAL);
     }
-    // SAFETY: The mask is the kernel's own, and lives as long as it does.
+    // SAFETY: `__cpu_present_mask` is static.
     let present = unsafe { Cpumask::from_raw(addr_of!(bindings::__cpu_present_mask)) };
     if !present.test(cpu) {
         pr_err!("{}: there is no CPU {}\n", &**os, id);
         return Err(EINVAL);
     }
-    // A successor has no interrupt remapping, without which Linux can't use such CPUs, and panics
-    // on the first (try_to_enable_x2apic(), arch/x86/kernel/apic/apic.c).
+    // Without interrupt remapping, which a successor does not have, Linux can't use CPUs with
+    // higher APIC IDs, and panics if it boots on one (try_to_enable_x2apic(),
+    // arch/x86/kernel/apic/apic.c).
     let apic_id = apic_id(cpu);
     if apic_id > XAPIC_ID_MAX {
         pr_err!(
@@ -344,7 +356,7 @@ pub(crate) struct CpuSet(CpumaskVar);
 
 // SAFETY: It owns its mask, as a box does.
 unsafe impl Send for CpuSet {}
-// SAFETY: A shared one is only read.
+// SAFETY: Through a shared reference the mask is only read.
 unsafe impl Sync for CpuSet {}
 
 impl CpuSet {
@@ -352,10 +364,11 @@ impl CpuSet {
     ///
     /// # Errors
     ///
-    /// Those of `bitmap_parselist()`: `EINVAL`, and `ERANGE` for a CPU beyond the last possible.
+    /// Those of `bitmap_parselist()`: `EINVAL`, and `ERANGE` for a CPU beyond the last possible
+    /// one. `ENOMEM`.
     pub(crate) fn parse(list: &CStr) -> Result<Self> {
         let mask = CpumaskVar::new_zero(GFP_KERNEL)?;
-        // SAFETY: The list is a C string, and the mask has room for `nr_cpu_ids` bits.
+        // SAFETY: `list` is a C string, and the mask has room for `nr_cpu_ids` bits.
         to_result(unsafe {
             bindings::bitmap_parselist(
                 list.as_char_ptr(),
@@ -366,7 +379,7 @@ impl CpuSet {
         Ok(CpuSet(mask))
     }
 
-    /// The same set once more.
+    /// Copies the set.
     ///
     /// # Errors
     ///
@@ -375,9 +388,9 @@ impl CpuSet {
         Ok(CpuSet(CpumaskVar::try_clone(&self.0)?))
     }
 
-    /// Writes the set as a list into `buffer`, and returns its length.
+    /// Writes the set as a CPU list into `buffer`, and returns its length.
     pub(crate) fn print(&self, buffer: &mut [u8]) -> usize {
-        // SAFETY: The mask has `nr_cpu_ids` bits, and the buffer is as long as is said.
+        // SAFETY: The mask has `nr_cpu_ids` bits, and `buffer` is valid for the length passed.
         let len = unsafe {
             bindings::bitmap_print_list_to_buf(
                 buffer.as_mut_ptr().cast(),
@@ -388,17 +401,17 @@ impl CpuSet {
             )
         };
         let written = &buffer[..usize::try_from(len).unwrap_or(0)];
-        // It ends with a newline and a zero, which is counted.
+        // The text ends with a newline and a zero byte, which `len` includes.
         let end = written.iter().position(|&c| c == b'\n' || c == 0);
         end.unwrap_or(written.len())
     }
 
-    /// Whether there is no CPU in it.
+    /// Returns whether the set has no CPU.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.empty()
     }
 
-    /// Its CPUs, in ascending order.
+    /// Returns the CPUs in ascending order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = CpuId> + '_ {
         possible_cpus().filter(|&cpu| self.0.test(cpu))
     }
@@ -414,16 +427,17 @@ fn possible_cpus() -> impl Iterator<Item = CpuId> {
     (0..nr_cpu_ids()).filter_map(CpuId::from_u32)
 }
 
-/// Whether any possible CPU of the machine has this APIC ID.
+/// Returns whether a possible CPU of the machine has this APIC ID.
 pub(crate) fn apic_id_exists(id: u32) -> bool {
     possible_cpus().any(|cpu| apic_id(cpu) == id)
 }
 
 fn apic_id(cpu: CpuId) -> u32 {
-    // SAFETY: The array is set up at boot and constant since; `cpu` is a possible CPU.
+    // SAFETY: `__per_cpu_offset` is constant after boot, and has an entry for each possible CPU.
     let offset = unsafe { *addr_of!(bindings::__per_cpu_offset[cpu.as_u32() as usize]) };
     let template = addr_of_mut!(bindings::x86_cpu_to_apicid);
-    // SAFETY: This is what `per_cpu()` does: each possible CPU's copy of a per-CPU variable lies at
-    // its offset from the template. It is a word, which only changes for a CPU that is not present.
+    // SAFETY: This is `per_cpu()`: the copy of a per-CPU variable lies at the CPU's offset from the
+    // template, for each possible CPU. The value is an aligned word, which changes only for CPUs
+    // that are not present.
     unsafe { template.wrapping_byte_add(offset).read() }
 }

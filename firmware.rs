@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a successor is told: the firmware that it believes to have booted on.
+//! The firmware that a successor believes to have booted on.
 //!
-//! Pure: each part writes bytes into memory that it is given.
+//! Pure: each part writes bytes into memory that the caller passes. Uses `image` and `memory`.
 
 pub mod acpi;
 pub mod aml;

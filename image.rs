@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Kernel images, and where they lie in a successor's memory. Pure; uses `memory`.
+//! Parsers for kernel images, and the layout of a successor's memory. Pure; uses `memory`.
 
 pub mod bytes;
 pub mod bzimage;
@@ -13,12 +13,12 @@ pub mod setup_header;
 use core::fmt;
 use kernel_image::KernelImage;
 
-/// Why a file is not a kernel that can be started.
+/// Why a file can't be started as a kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error {
-    /// What is wrong with the bzImage.
+    /// The file is not a usable bzImage.
     BzImage(bzimage::Error),
-    /// What is wrong with the ELF file.
+    /// The file is an ELF file, but not a usable kernel.
     Elf(elf_image::Error),
 }
 
@@ -31,11 +31,12 @@ impl fmt::Display for Error {
     }
 }
 
-/// Checks that `file` is a kernel that can be loaded anywhere, and finds its parts.
+/// Parses `file`, a bzImage or an ELF `vmlinux`, and checks that the kernel can be loaded at any
+/// address.
 ///
 /// # Errors
 ///
-/// The first thing that is wrong with it; see [`Error`].
+/// Returns the first defect that the parser finds; see [`Error`].
 pub fn parse(file: &[u8]) -> Result<KernelImage, Error> {
     if file.starts_with(&elf_image::MAGIC) {
         return elf_image::parse(file).map_err(Error::Elf);

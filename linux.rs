@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Safe wrappers of functions of the first OS's kernel for which the `kernel` crate has none, and what
-//! differs between the `kernel` crates of the series for which the module can be built.
+//! Safe wrappers for functions of the first OS's kernel that the `kernel` crate does not wrap, and
+//! the differences between the `kernel` crates of the kernel versions that the module can be built
+//! for.
 //!
-//! Of the kernel's side. Uses `memory` alone.
+//! Runs in the kernel only. Uses `memory`.
 
 pub(crate) mod errno;
 pub(crate) mod file;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What an OS gets at `load`: its files, its memory, and the images in it.
+//! The resources that an OS gets at `load`: its files, its memory, and the images copied to it.
 
 use crate::{
     cpu_offline,
@@ -34,7 +34,7 @@ pub(crate) struct Paths {
 }
 
 impl Paths {
-    /// Those in `config`, which is to be complete; for `os`.
+    /// Copies the paths from `config`, and checks that the configuration of `os` is complete.
     ///
     /// # Errors
     ///
@@ -64,7 +64,7 @@ impl Paths {
     }
 }
 
-/// An OS's files, open.
+/// The open files of an OS.
 pub(crate) struct OpenFiles {
     paths: Paths,
     kernel: OpenImage,
@@ -90,7 +90,7 @@ impl OpenFiles {
         })
     }
 
-    /// Reads them, and checks the kernel; how long that takes goes to `timing`.
+    /// Reads the files, and checks the kernel. Records the duration in `timing`.
     ///
     /// # Errors
     ///
@@ -116,26 +116,26 @@ impl OpenFiles {
     }
 }
 
-/// An OS's files, in memory.
+/// The files of an OS, read into memory.
 pub(crate) struct Files {
     paths: Paths,
     kernel: Kernel,
     initrd: Option<ImageRef>,
 }
 
-/// What an OS holds from `load` on.
+/// The resources that an OS holds from `load` on.
 pub(crate) struct Loaded {
     files: Files,
-    /// Where everything lies.
+    /// The layout of its memory.
     pub(crate) layout: Layout,
-    /// What its kernel is told.
+    /// The command line of its kernel.
     pub(crate) command_line: CString,
-    /// Whether that says to restart it after a panic.
+    /// Whether the command line calls for a restart after a panic.
     pub(crate) restarts_on_panic: bool,
     console: Option<IoPorts>,
-    /// How many times it was restarted.
+    /// How many times the OS was restarted.
     pub(crate) restarts: u64,
-    /// When it is to be restarted the next time.
+    /// Determines the delay before the next restart.
     pub(crate) backoff: Backoff,
     _memory: Allocation,
     _trampoline: Allocation,
@@ -143,14 +143,13 @@ pub(crate) struct Loaded {
 }
 
 impl Loaded {
-    /// Reserves memory for `os`, which is configured by `config`, and copies `files` there.
+    /// Reserves memory for `os` as `config` says, and copies `files` there.
     ///
     /// # Errors
     ///
-    /// `EBUSY` if the memory or the console is taken, `files` are not those of `config`, or the
-    /// first OS is going to sleep;
-    /// `ENOMEM` if there is too little memory; `EINVAL` if the configuration contradicts itself or
-    /// the kernel. The log says what.
+    /// `EBUSY` if the memory or the console is taken, if `files` are not the files of `config`, or
+    /// if the first OS is going to sleep; `ENOMEM` if there is too little memory; `EINVAL` if the
+    /// configuration contradicts itself or the kernel. The log says what is wrong.
     pub(crate) fn new(
         machine: &Machine,
         config: &Config,
@@ -174,8 +173,8 @@ impl Loaded {
                 &**os
             );
         }
-        // check_x2apic() (arch/x86/kernel/apic/apic.c): it would go on without a local APIC, by the
-        // first OS's interrupt controller and timer.
+        // A 32-bit kernel would go on without a local APIC, and use the first OS's interrupt
+        // controller and timer (check_x2apic(), arch/x86/kernel/apic/apic.c).
         if image.mode == Mode::Protected && machine.apic.is_x2apic() {
             pr_err!(
                 "{}: a 32-bit kernel can't use CPUs in x2APIC mode: boot the first OS with nox2apic\n",
@@ -241,13 +240,13 @@ impl Loaded {
             _trampoline: trampoline,
             _low_ram: low_ram,
         };
-        // SAFETY: The memory was allocated for this OS just now, and none of its CPUs runs.
+        // SAFETY: The memory was just allocated for this OS, which has no CPUs yet.
         unsafe { loaded.copy(timing) }?;
         Ok(loaded)
     }
 
-    /// Copies kernel and initrd to the OS's memory, and takes the traces of kernels out of it that
-    /// were there before; how long that takes goes to `timing`.
+    /// Copies kernel and initrd to the OS's memory, and erases the traces of earlier kernels there.
+    /// Records the duration in `timing`.
     ///
     /// # Errors
     ///
@@ -259,14 +258,16 @@ impl Loaded {
     pub(crate) unsafe fn copy(&self, timing: &mut Timing) -> Result {
         let Files { kernel, initrd, .. } = &self.files;
         timing.measure(Phase::Copy, || {
-            // SAFETY: The memory belongs to the OS, and the caller promises the rest.
+            // SAFETY: This owns the memory of the layout, and the caller guarantees that no CPU of
+            // the OS runs.
             unsafe { inspect::erase_traces(&self.layout) }?;
-            // SAFETY: As above.
+            // SAFETY: This owns the memory of the layout, and the caller guarantees that no CPU of
+            // the OS runs.
             unsafe { mint_kexec::copy(&self.layout, kernel, initrd.as_ref()) }
         })
     }
 
-    /// What its kernel is told.
+    /// Returns the facts that the firmware and `boot_params` tell the kernel.
     pub(crate) fn told<'a>(&'a self, bridges: &'a [HostBridge]) -> Told<'a> {
         let image = &self.files.kernel.image;
         Told {
@@ -291,7 +292,7 @@ impl Loaded {
     }
 }
 
-/// The command line that `kernel` gets, and whether it says to restart after a panic.
+/// Returns the command line of `kernel`, and whether it calls for a restart after a panic.
 fn command_line(config: &Config, kernel: &KernelImage, os: &CString) -> Result<(CString, bool)> {
     let given = core::str::from_utf8(config.cmdline.to_bytes()).map_err(|_| EINVAL)?;
     let facts = cmdline::Facts {

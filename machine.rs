@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The machine that all OSes share: its memory and its images, the local APICs of its CPUs, how a CPU
-//! is woken, and what must hold of the first OS.
+//! The parts of the machine that all OSes share: the memory pool, the kernel images, the local APIC
+//! and the page tables for waking CPUs. Also the preconditions for the first OS.
 //!
-//! Of the kernel's side. Uses `linux`, and the pure folders.
+//! Runs in the kernel only. Uses `linux`, and the pure folders.
 
 pub(crate) mod assembled;
 pub(crate) mod exclusive;
@@ -18,26 +18,26 @@ use kernel::{prelude::*, sync::Arc};
 use local_apic::LocalApic;
 use stepping_stone::SteppingStone;
 
-/// What all OSes share.
+/// The resources that all OSes share.
 pub(crate) struct Machine {
-    /// This module, which stays while an OS has CPUs.
+    /// This module. An OS that has CPUs holds a reference to it.
     pub(crate) module: &'static ThisModule,
-    /// The memory for them.
+    /// The memory pool for OSes.
     pub(crate) pool: Pool,
-    /// By what their CPUs come to long mode.
+    /// The page tables by which CPUs switch to long mode.
     pub(crate) stepping_stone: SteppingStone,
-    /// What starts and stops their CPUs.
+    /// The local APIC, which starts and stops CPUs.
     pub(crate) apic: Arc<LocalApic>,
-    /// The kernels and initrds that they boot.
+    /// The kernels and initrds that OSes boot.
     pub(crate) images: Arc<Images>,
 }
 
 impl Machine {
-    /// Checks that no OS has memory.
+    /// Checks that no OS has memory of the pool.
     ///
     /// # Errors
     ///
-    /// `EBUSY` if one has; the log says so.
+    /// `EBUSY` if an OS has memory; the log says so.
     pub(crate) fn check_nothing_loaded(&self) -> Result {
         if self.pool.free() == self.pool.total() {
             return Ok(());

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The memory that `memmap=` reserved, and the parts of it that OSes hold.
+//! The pool of memory that `memmap=` reserved, and its allocations to OSes.
 //!
-//! The kernel's resource tree is the allocator: it is first-fit, knows alignment, and shows who
-//! has what in /proc/iomem.
+//! The kernel's resource tree is the allocator: it is first-fit, supports alignment, and shows the
+//! owners in /proc/iomem.
 
 use crate::{
     image::layout::{LOW_END, LOW_RAM_START, PAGE, RANGE_ALIGN},
@@ -21,12 +21,12 @@ use kernel::{
     sync::{atomic::Atomic, atomic::Relaxed, Arc}, //
 };
 
-/// A region that was reserved for successors, claimed for as long as it lives.
+/// A reserved region, claimed for as long as this lives.
 pub(crate) struct Region {
     range: Range,
-    /// Multiples of which allocations start and end at, in bytes.
+    /// Allocations start and end at multiples of this, in bytes.
     align: u64,
-    /// Bytes that are allocated; for a moment less, never more.
+    /// The number of allocated bytes. It may be too low for a moment, but is never too high.
     used: Atomic<u64>,
     arena: Node,
     /// Dropped after `arena`.
@@ -34,12 +34,12 @@ pub(crate) struct Region {
 }
 
 impl Region {
-    /// Claims `range`, which is to be handed out in multiples of `align`.
+    /// Claims `range`, for allocations in multiples of `align`.
     ///
     /// # Errors
     ///
-    /// `EBUSY` if the first OS uses any of it, `EINVAL` if nothing is left of it when it is
-    /// aligned; the log says which.
+    /// `EBUSY` if the first OS uses any of it, `EINVAL` if nothing is left after aligning it; the
+    /// log says which.
     fn claim(range: Range, align: u64) -> Result<Self> {
         let Some(range) = range.align_inwards(align) else {
             pr_err!(
@@ -50,7 +50,7 @@ impl Region {
             );
             return Err(EINVAL);
         };
-        // SAFETY: Walks the resource tree under its lock; any numbers will do.
+        // SAFETY: The function walks the resource tree under its lock, and accepts any range.
         let ram = unsafe {
             bindings::region_intersects(
                 range.start(),
@@ -78,9 +78,9 @@ impl Region {
             EBUSY
         };
         let (claim, arena) = if range.end() <= LOW_END {
-            // Below 1 MiB the kernel marks what is reserved as busy
-            // (e820__reserve_resources()), so that nothing can be requested within: insert the
-            // claim, and allocate from a tree of its own.
+            // Below 1 MiB, the kernel marks reserved ranges as busy (e820__reserve_resources()), so
+            // nothing can be requested within them. Insert the claim, and allocate from a separate
+            // tree.
             let claim = Node::inserted(range).map_err(|_| busy())?;
             (Some(claim), Node::detached(range)?)
         } else {
@@ -95,7 +95,8 @@ impl Region {
         })
     }
 
-    /// Allocates `len` bytes, at `address` if there is one, else in `within`, as `name`.
+    /// Allocates `len` bytes as `name`: at `address` if there is one, otherwise anywhere in
+    /// `within`.
     fn allocate(
         self: &Arc<Self>,
         len: u64,
@@ -113,11 +114,11 @@ impl Region {
                 }
                 node.start = range.start();
                 node.end = range.end() - 1;
-                // SAFETY: The arena is in a tree and `node` in none; it is a box of its own, which
-                // the allocation keeps until it has taken it out.
+                // SAFETY: The arena is in a tree, and `node` is in none. `node` is a box, so it
+                // stays in place until the allocation has removed it from the tree.
                 unsafe { bindings::request_resource(self.arena.as_ptr(), &mut *node) }
             }
-            // SAFETY: As above.
+            // SAFETY: The arena is in a tree, and `node` is a box that is in none, as above.
             None => unsafe {
                 bindings::allocate_resource(
                     self.arena.as_ptr(),
@@ -136,7 +137,7 @@ impl Region {
         }
         let range = Range::new(node.start, len).ok_or(EINVAL)?;
         self.used.fetch_add(len, Relaxed);
-        // INVARIANT: `node` was put into the arena just now.
+        // INVARIANT: The call above has added `node` to the arena.
         Ok(Allocation {
             range,
             node,
@@ -146,27 +147,27 @@ impl Region {
     }
 }
 
-/// Memory that belongs to one OS. It is scrubbed and given back when it is dropped.
+/// Memory that belongs to one OS. Dropping this scrubs the memory and gives it back.
 ///
 /// # Invariants
 ///
-/// `node` is in the tree of `region` and covers `range`, which nobody else accesses but the CPUs
-/// of the OS that holds it.
+/// `node` is in the tree of `region` and covers `range`. Only the owner and the CPUs of its OS
+/// access that memory.
 pub(crate) struct Allocation {
     range: Range,
     node: KBox<bindings::resource>,
     region: Arc<Region>,
-    /// What `node` points to for its name.
+    /// The name that `node` points to.
     _name: CString,
 }
 
-// SAFETY: The node is only accessed by the resource tree, under its lock.
+// SAFETY: Only the resource tree accesses the node, under its lock.
 unsafe impl Send for Allocation {}
-// SAFETY: A shared one only tells its range.
+// SAFETY: Through a shared reference only `range` is read.
 unsafe impl Sync for Allocation {}
 
 impl Allocation {
-    /// The memory.
+    /// Returns the range of the memory.
     pub(crate) fn range(&self) -> Range {
         self.range
     }
@@ -174,8 +175,8 @@ impl Allocation {
 
 impl Drop for Allocation {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants the memory is ours; whoever drops it has parked the CPUs
-        // that ran in it.
+        // SAFETY: By the type invariants nobody else accesses the memory. The owner has parked the
+        // CPUs of its OS before dropping this.
         if unsafe { phys_memory::scrub(self.range) }.is_err() {
             pr_err!(
                 "no room to map {:#x}-{:#x}: it goes back to the pool unscrubbed\n",
@@ -183,28 +184,28 @@ impl Drop for Allocation {
                 self.range.end() - 1
             );
         }
-        // Before somebody else can have it, so that never more is in use than there is.
+        // Before the memory becomes free for others, so that `used` is never too high.
         self.region.used.fetch_sub(self.range.len(), Relaxed);
-        // SAFETY: By the type invariants it is in the tree.
+        // SAFETY: By the type invariants `node` is in the tree.
         unsafe { bindings::release_resource(&mut *self.node) };
     }
 }
 
 /// All memory that was reserved for successors.
 pub(crate) struct Pool {
-    /// Above 1 MiB, for their ranges.
+    /// Regions above 1 MiB, for the ranges of OSes.
     ranges: KVec<Arc<Region>>,
-    /// Below 640 KiB, for their trampolines.
+    /// Regions below 640 KiB, for trampolines and low RAM.
     low: KVec<Arc<Region>>,
 }
 
 impl Pool {
-    /// Claims `reserved`.
+    /// Claims all ranges of `reserved`.
     ///
     /// # Errors
     ///
-    /// As for [`Region::claim`]; `ENOENT` if there is no range or no low memory among them; `EINVAL`
-    /// if one is no memory by what the machine's firmware said, or overlaps another.
+    /// Those of [`Region::claim`]; `ENOENT` if `reserved` lacks a range or low memory; `EINVAL` if
+    /// a range overlaps another, or is not RAM in the memory map of the machine's firmware.
     pub(crate) fn claim(reserved: impl Iterator<Item = Range>) -> Result<Self> {
         let ram = firmware_ram()?;
         let mut pool = Pool {
@@ -252,11 +253,12 @@ impl Pool {
         Ok(pool)
     }
 
-    /// Allocates what `request` asks for, as `name`; if no address is asked for, below `limit`.
+    /// Allocates memory for `request` as `name`: at the requested address, or otherwise anywhere
+    /// below `limit`.
     ///
     /// # Errors
     ///
-    /// `ENOMEM` if nothing that large is free, `EBUSY` if the address asked for is not.
+    /// `ENOMEM` if no free block is large enough, `EBUSY` if the requested address is not free.
     pub(crate) fn allocate(
         &self,
         request: &Request,
@@ -272,37 +274,37 @@ impl Pool {
         first(&self.ranges, request.size, request.address, &within, name).ok_or(error)?
     }
 
-    /// Allocates `len` bytes of low memory that no kernel takes for RAM, as `name`.
+    /// Allocates `len` bytes of low memory that no kernel will use as RAM, as `name`.
     ///
     /// # Errors
     ///
-    /// `ENOMEM` if nothing that large is free.
+    /// `ENOMEM` if no free block is large enough.
     pub(crate) fn allocate_low(&self, len: u64, name: &CString) -> Result<Allocation> {
         let within = Range::from_to(PAGE, LOW_END).ok_or(EINVAL)?;
         first(&self.low, len, None, &within, name).ok_or(ENOMEM)?
     }
 
-    /// Allocates `len` bytes of low RAM, as `name`.
+    /// Allocates `len` bytes of low memory that a kernel can use as RAM, as `name`.
     ///
     /// # Errors
     ///
-    /// `ENOMEM` if nothing that large is free.
+    /// `ENOMEM` if no free block is large enough.
     pub(crate) fn allocate_low_ram(&self, len: u64, name: &CString) -> Result<Allocation> {
         let within = Range::from_to(LOW_RAM_START, LOW_END).ok_or(EINVAL)?;
         first(&self.low, len, None, &within, name).ok_or(ENOMEM)?
     }
 
-    /// The bytes that were reserved in all, above 1 MiB.
+    /// Returns the number of bytes reserved above 1 MiB.
     pub(crate) fn total(&self) -> u64 {
         self.ranges.iter().map(|region| region.range.len()).sum()
     }
 
-    /// The bytes that are free in all, above 1 MiB.
+    /// Returns the number of free bytes above 1 MiB.
     pub(crate) fn free(&self) -> u64 {
         free(&self.ranges)
     }
 
-    /// The bytes of low memory that are free in all.
+    /// Returns the number of free bytes of low memory.
     pub(crate) fn free_low(&self) -> u64 {
         free(&self.low)
     }
@@ -315,7 +317,7 @@ fn free(regions: &[Arc<Region>]) -> u64 {
         .sum()
 }
 
-/// The first allocation that one of `regions` grants; [`None`] if none has the room.
+/// Tries `regions` in turn. Returns the result of the first that has room, or [`None`] if none has.
 fn first(
     regions: &[Arc<Region>],
     len: u64,
@@ -329,7 +331,8 @@ fn first(
         .find(|result| !matches!(result, Err(error) if *error == EBUSY))
 }
 
-/// The memory that the machine's firmware told of, whatever `memmap=` made of it.
+/// Returns the RAM in the original memory map of the machine's firmware, without the changes by
+/// `memmap=`.
 fn firmware_ram() -> Result<KVec<Range>> {
     let mut ram = KVec::new();
     let mut buffer = [0; 32];
@@ -366,10 +369,10 @@ fn firmware_ram() -> Result<KVec<Range>> {
 
 const POOL_NAME: &CStr = c"Mint pool";
 
-/// A `struct resource` that is not in a tree, named `name`; the name must outlive it.
+/// Makes a `struct resource` called `name` that is in no tree. The name must outlive it.
 ///
-/// It is not marked as memory: for such, x86's allocator keeps clear of all that the e820 map
-/// lists (`arch_remove_reservations()`), which is all that the pool is made of.
+/// It does not have IORESOURCE_MEM. For memory, x86's allocator avoids all ranges that the e820 map
+/// lists (`arch_remove_reservations()`), and the pool consists of such ranges only.
 fn empty(name: &CStr) -> bindings::resource {
     bindings::resource {
         name: name.as_char_ptr(),
@@ -378,28 +381,28 @@ fn empty(name: &CStr) -> bindings::resource {
     }
 }
 
-/// A node of a resource tree that stands for a whole region.
+/// A node of a resource tree that represents a whole region.
 ///
 /// # Invariants
 ///
-/// The pointer of each variant is valid for as long as it lives.
+/// The pointer of each variant is valid for as long as this lives.
 enum Node {
     /// Made by `__request_region()` in `iomem_resource`.
     Requested(*mut bindings::resource, Range),
-    /// Ours, and put into `iomem_resource`.
+    /// Owned by this, and inserted into `iomem_resource`.
     Inserted(KBox<bindings::resource>),
-    /// Ours, the root of a tree of its own.
+    /// Owned by this; the root of a separate tree.
     Detached(KBox<bindings::resource>),
 }
 
-// SAFETY: A node is only accessed by the resource tree's functions, under its lock.
+// SAFETY: Only the resource tree's functions access a node, under their lock.
 unsafe impl Send for Node {}
-// SAFETY: As above.
+// SAFETY: Only the resource tree's functions access a node, under their lock.
 unsafe impl Sync for Node {}
 
 impl Node {
     fn requested(range: Range) -> Option<Self> {
-        // SAFETY: The name is static.
+        // SAFETY: `iomem_resource` and the name are static.
         let node = unsafe {
             bindings::__request_region(
                 addr_of_mut!(bindings::iomem_resource),
@@ -409,7 +412,7 @@ impl Node {
                 0,
             )
         };
-        // INVARIANT: It lives until it is released.
+        // INVARIANT: The node is valid until `drop()` releases it.
         (!node.is_null()).then_some(Node::Requested(node, range))
     }
 
@@ -422,8 +425,8 @@ impl Node {
 
     fn inserted(range: Range) -> Result<Self> {
         let mut node = Self::boxed(range)?;
-        // SAFETY: The node is in no tree, and is a box of its own that is taken out before it is
-        // freed.
+        // SAFETY: The node is in no tree. It is a box, which stays in place until `drop()` has
+        // removed it from the tree.
         kernel::error::to_result(unsafe {
             bindings::insert_resource(addr_of_mut!(bindings::iomem_resource), &mut *node)
         })?;
@@ -445,7 +448,7 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         match self {
-            // SAFETY: It was requested with these numbers.
+            // SAFETY: `requested()` requested exactly this range.
             Node::Requested(_, range) => unsafe {
                 bindings::__release_region(
                     addr_of_mut!(bindings::iomem_resource),
@@ -454,8 +457,8 @@ impl Drop for Node {
                 )
             },
             Node::Inserted(node) => {
-                // SAFETY: It was inserted. What was below it moves up; it can't fail for a node
-                // that is in the tree.
+                // SAFETY: `inserted()` put the node into the tree. Its children move up, and the
+                // function can't fail for a node that is in the tree.
                 unsafe { bindings::remove_resource(&mut **node) };
             }
             Node::Detached(_) => {}

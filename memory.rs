@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Ranges of physical memory, and the command line that reserves them. Pure; uses nothing else.
+//! Ranges of physical memory, and the kernel command line that reserves them. Pure; uses no other
+//! folder.
 
 pub mod kernel_params;
 pub mod memmap;

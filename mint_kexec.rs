@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Kernels and initrds: read once, shared by all OSes that boot them, copied to each one's memory.
+//! Kernels and initrds. Each is read once, shared by all OSes that boot it, and copied to the
+//! memory of each OS.
 
 use crate::{
     image::{self, kernel_image::KernelImage, layout::Layout},
@@ -19,17 +20,17 @@ use kernel::{
     sync::{Arc, Mutex}, //
 };
 
-/// A file that OSes boot, in memory.
+/// A kernel or initrd in memory.
 #[pin_data]
 pub(crate) struct Image {
     identity: Identity,
     purpose: Purpose,
-    /// Read by the first who needs it, while the others wait.
+    /// The first user reads the file, while the others wait.
     #[pin]
     contents: Mutex<Option<Arc<Contents>>>,
 }
 
-/// The images that are in use.
+/// The list of images in use.
 #[pin_data]
 pub(crate) struct Images {
     #[pin]
@@ -38,12 +39,12 @@ pub(crate) struct Images {
 
 struct Entry {
     image: Arc<Image>,
-    /// How many [`ImageRef`]s there are.
+    /// The number of [`EntryRef`]s.
     users: usize,
 }
 
 impl Images {
-    /// No images yet.
+    /// Makes an empty list.
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Images {
             list <- new_mutex!(KVec::new()),
@@ -106,7 +107,7 @@ impl Images {
     }
 }
 
-/// One user of an entry in the list; the last takes the entry out.
+/// A reference to an entry in the list. Dropping the last one removes the entry.
 struct EntryRef {
     image: Arc<Image>,
     images: Arc<Images>,
@@ -125,15 +126,15 @@ impl Drop for EntryRef {
     }
 }
 
-/// A file that is open, and has its place among the images.
+/// An open file, and its entry in the list.
 pub(crate) struct OpenImage {
     file: OpenFile,
     entry: EntryRef,
 }
 
 impl OpenImage {
-    /// The image: the one in memory if the file has not changed since, or read from the file. `path`
-    /// and `os` are for the log.
+    /// Returns the image. Reads the file, unless an unchanged copy is already in memory. `path` and
+    /// `os` are for the log.
     ///
     /// # Errors
     ///
@@ -172,7 +173,7 @@ fn log_unreadable(os: &CString, purpose: Purpose, path: &CStr, error: &Error) {
     );
 }
 
-/// An image in use; it stays in memory for as long as one of these does.
+/// A reference to an image, which keeps it in memory.
 pub(crate) struct ImageRef {
     bytes: Arc<Contents>,
     _entry: EntryRef,
@@ -186,10 +187,10 @@ impl core::ops::Deref for ImageRef {
     }
 }
 
-/// A kernel in use, its image checked.
+/// A kernel in memory that has been checked.
 pub(crate) struct Kernel {
     file: ImageRef,
-    /// What it consists of.
+    /// The parsed image.
     pub(crate) image: KernelImage,
 }
 
@@ -208,22 +209,22 @@ impl Kernel {
     }
 }
 
-/// Bytes of an image, and the memory they go to; what is left of that is zeros.
+/// A part of an image, and the memory to copy it to. The rest of that memory gets zeros.
 struct Piece<'a> {
     to: Range,
     data: &'a [u8],
 }
 
-/// Copies the kernel and the initrd to where `layout` has them.
+/// Copies the kernel and the initrd to their places in `layout`.
 ///
 /// # Errors
 ///
-/// `EINVAL` if a piece of them would not lie where `layout` has room for it, before a byte is
-/// copied; `ENOMEM` if there is no room for a mapping.
+/// `EINVAL` if a piece does not fit in its place in `layout`, before a byte is copied; `ENOMEM` if
+/// memory can't be mapped.
 ///
 /// # Safety
 ///
-/// The memory of `layout` must be ours, and no CPU may run in it.
+/// The caller must own the memory of `layout`, and no CPU may run in it.
 pub(crate) unsafe fn copy(layout: &Layout, kernel: &Kernel, initrd: Option<&ImageRef>) -> Result {
     let Kernel { file, image } = kernel;
     let pieces = || {
@@ -235,7 +236,7 @@ pub(crate) unsafe fn copy(layout: &Layout, kernel: &Kernel, initrd: Option<&Imag
         });
         let initrd = layout.initrd.zip(initrd);
         let initrd = initrd.map(|(to, data)| Some(Piece { to, data }));
-        // Not `kernel.chain()`, which `pin_init` has as well.
+        // Not `kernel.chain()`, as `pin_init` has a method of the same name.
         Iterator::chain(kernel, initrd)
     };
     for piece in pieces() {
@@ -245,7 +246,8 @@ pub(crate) unsafe fn copy(layout: &Layout, kernel: &Kernel, initrd: Option<&Imag
         }
     }
     for Piece { to, data } in pieces().flatten() {
-        // SAFETY: The caller's promise, and it was checked that the piece lies within.
+        // SAFETY: The caller owns the memory of the layout and no CPU runs in it. The loop above
+        // has checked that each piece lies within it.
         unsafe { phys_memory::write(to, data) }?;
     }
     Ok(())

@@ -10,8 +10,8 @@ use kernel::{
     sync::Arc, //
 };
 
-// Pure: no kernel in them, tested on the host (tools/testing/unit). What a folder has besides for the
-// kernel alone is marked there.
+// Pure: no kernel code, and tested on the host (tools/testing/unit). In some folders, files marked
+// with `cfg(MODULE)` are for the kernel only.
 pub mod firmware;
 pub mod image;
 pub mod memory;
@@ -19,7 +19,7 @@ pub mod pci;
 pub mod postmortem;
 pub mod state;
 
-// The kernel's side.
+// These run in the kernel only.
 mod cpu_group;
 mod cpu_offline;
 mod linux;
@@ -71,7 +71,7 @@ module! {
     },
 }
 
-/// What lives as long as the module; dropped in this order.
+/// The objects that live as long as the module, dropped in this order.
 struct Mint {
     root: Pin<KBox<Node<Root>>>,
     _events: Pin<KBox<FirstOsEvents>>,
@@ -81,7 +81,7 @@ struct Mint {
 
 impl kernel::Module for Mint {
     fn init(module: &'static ThisModule) -> Result<Self> {
-        // With a bootconfig it is longer than what a boot loader may pass.
+        // With a bootconfig, the command line is longer than a boot loader can pass.
         let mut buffer = KVec::from_elem(0u8, 16 * preconditions::COMMAND_LINE_SIZE, GFP_KERNEL)?;
         let cmdline = file::read_text(c"/proc/cmdline", &mut buffer)?;
         preconditions::check_machine(cmdline)?;
@@ -121,7 +121,8 @@ impl Drop for Mint {
     }
 }
 
-/// Claims what the module's parameters say, or else what `memmap=` reserved on `cmdline`.
+/// Claims the memory that the module's parameters name, or else the memory that `memmap=` reserved
+/// on `cmdline`.
 fn claim_pool(cmdline: &str) -> Result<Pool> {
     use linux::module_params::number;
     use module_parameters::{low_size, low_start, pool_size, pool_start};

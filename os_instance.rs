@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! One successor OS: what it is to be, what it holds, and how it gets from one state to another.
+//! One successor OS: its configuration, its resources, and the transitions between its states.
 //!
-//! Whatever an OS holds is held by a value that gives it back when it is dropped, so that a step
-//! that fails leaves the state before it.
+//! Each resource of an OS is owned by a value that gives the resource back when it is dropped. So a
+//! step that fails leaves the previous state.
 //!
-//! Lock order: an OS's `inner`, then what keeps CPU hotplug and the binding of drivers apart, then the
-//! CPU hotplug lock (by a work item too, for which `inner` waits), then the CPU owners, or the locks of
-//! PCI devices, then the claims to them; or `inner`, then one of: the list of images, the announcer's
-//! kobject, the gate of the local APIC. But for the first two of these, no lock is shared by the loads
-//! and starts of different OSes for more than moments.
+//! Lock order: an OS's `inner`, then the lock that serialises CPU hotplug and the binding of
+//! drivers (`cpu_offline::keep_hotplug()`), then the kernel's CPU hotplug lock, then the CPU
+//! owners, or the locks of PCI devices, then the claims to these. A work item takes the CPU hotplug
+//! lock too, while the holder of `inner` waits for it.
+//!
+//! The other order is `inner`, then one of: the list of images, the announcer's kobject, the gate
+//! of the local APIC. Except for the hotplug locks, loads and starts of different OSes share no
+//! lock that is held for long.
 
 pub(crate) mod config;
 mod running;
@@ -46,7 +49,7 @@ pub(crate) struct Os {
     announcer: Arc<Announcer>,
     #[pin]
     inner: Mutex<Inner>,
-    /// Queued while the OS is to be watched; it then holds a reference to it.
+    /// Queued while the OS must be watched. The queue then holds a reference to the OS.
     #[pin]
     watcher: DelayedWork<Os>,
 }
@@ -55,17 +58,18 @@ struct Inner {
     state: State,
     removed: bool,
     config: Config,
-    /// Whether it is restarted by itself after a crash.
+    /// Whether the OS is restarted automatically after a crash.
     recovery: bool,
-    /// How long the last start took, as far as it has come.
+    /// The timing of the last start, as far as it has come.
     timing: Timing,
-    // Dropped in this order: the CPUs must have left before the memory can go.
+    // Dropped in this order: the CPUs must leave before the memory can go.
     running: Option<Running>,
     loaded: Option<Loaded>,
 }
 
 impl Os {
-    /// An OS that is offline and not configured, whose changes `announcer` tells.
+    /// Makes an OS that is offline and not configured. `announcer` notifies user space of its
+    /// changes.
     pub(crate) fn new(
         name: CString,
         machine: Arc<Machine>,
@@ -89,24 +93,24 @@ impl Os {
         }))
     }
 
-    /// Its name.
+    /// Returns the name of the OS.
     pub(crate) fn name(&self) -> &CString {
         &self.name
     }
 
-    /// What it is doing.
+    /// Returns the state of the OS.
     pub(crate) fn state(&self) -> State {
         self.inner.lock().state
     }
 
-    /// Lets `read` see the configuration, and the memory that it has got.
+    /// Calls `read` with the configuration, and with the OS's memory if it is loaded.
     pub(crate) fn with_config<R>(&self, read: impl FnOnce(&Config, Option<Range>) -> R) -> R {
         let inner = self.inner.lock();
         let memory = inner.loaded.as_ref().map(|loaded| loaded.layout.range());
         read(&inner.config, memory)
     }
 
-    /// Lets `read` see the command line that its kernel gets, empty before `load`.
+    /// Calls `read` with the command line of the OS's kernel, which is empty before `load`.
     pub(crate) fn with_command_line<R>(&self, read: impl FnOnce(&CStr) -> R) -> R {
         let inner = self.inner.lock();
         match &inner.loaded {
@@ -115,11 +119,11 @@ impl Os {
         }
     }
 
-    /// Lets `write` change the configuration.
+    /// Calls `write` to change the configuration.
     ///
     /// # Errors
     ///
-    /// `EBUSY` if it is not offline, else those of `write`.
+    /// `EBUSY` if the OS is not offline; those of `write`.
     pub(crate) fn configure(self: &Arc<Self>, write: impl FnOnce(&mut Config) -> Result) -> Result {
         self.transition(Action::Configure, |_, inner| {
             write(&mut inner.config)?;
@@ -127,14 +131,13 @@ impl Os {
         })
     }
 
-    /// Reserves memory for it, and copies its kernel and initrd there.
+    /// Reserves memory for the OS, and copies its kernel and initrd there.
     ///
     /// # Errors
     ///
-    /// `EBUSY` in the wrong state or if what it needs is taken, `EPERM` if the caller may not
-    /// start kernels, `EINVAL` if the configuration lacks something or contradicts itself,
-    /// `ENOMEM` if there is too little memory, `ENOEXEC` for a kernel that can't be started, and
-    /// those of reading the files.
+    /// `EBUSY` in the wrong state or if a resource is taken, `EPERM` if the caller may not start
+    /// kernels, `EINVAL` if the configuration is incomplete or contradictory, `ENOMEM` if there is
+    /// too little memory, `ENOEXEC` if the kernel can't be started, and those of reading the files.
     pub(crate) fn load(self: &Arc<Self>) -> Result {
         preconditions::check_caller()?;
         let paths = {
@@ -145,7 +148,7 @@ impl Os {
             }
             Paths::of(&inner.config, &self.name)?
         };
-        // Not under the lock, for which others wait: a file system may take its time.
+        // Outside the lock, which others wait for: reading a file may take long.
         let mut timing = Timing::begin();
         let files = OpenFiles::open(&self.machine.images, paths, &self.name)?
             .read(&self.name, &mut timing)?;
@@ -156,15 +159,15 @@ impl Os {
         })
     }
 
-    /// Takes its CPUs offline, and starts its kernel on the first of them. If it is not loaded yet,
-    /// it is, while the CPUs go offline.
+    /// Takes the OS's CPUs offline, and starts its kernel on the first of them. If the OS is not
+    /// loaded yet, loads it while the CPUs go offline.
     ///
     /// # Errors
     ///
     /// `EBUSY` in the wrong state or if a CPU is taken, `EPERM` if the caller may not start
     /// kernels, `ETIMEDOUT` if the CPU did not get as far as the kernel, `EIO` if an IPI was not
-    /// delivered, `ESHUTDOWN` if the first OS is going down; if it was not loaded, those of
-    /// [`Os::load`].
+    /// delivered, `ESHUTDOWN` if the first OS is going down; those of [`Os::load`] if the OS was
+    /// not loaded, and those of taking the devices.
     pub(crate) fn start(self: &Arc<Self>) -> Result {
         preconditions::check_caller()?;
         let offline = {
@@ -185,7 +188,7 @@ impl Os {
             });
         };
         let mut timing = Timing::begin();
-        // Before a CPU goes offline, so that a wrong path costs nothing.
+        // Open the files before a CPU goes offline, so that a wrong path costs nothing.
         let files = OpenFiles::open(&self.machine.images, paths, &self.name)?;
         let taking = Taking::begin(cpus, &self.name)?;
         let files = files.read(&self.name, &mut timing)?;
@@ -200,11 +203,12 @@ impl Os {
         })
     }
 
-    /// Starts it again from what is loaded, whatever it is doing.
+    /// Starts the OS again from the loaded images, whatever it is doing.
     ///
     /// # Errors
     ///
-    /// Those of [`Os::start`], and of [`Os::stop`]. If it can't be started again it is crashed.
+    /// Those of [`Os::start`] and [`Os::stop`]. If the OS can't be started again, its state is
+    /// crashed.
     pub(crate) fn restart(self: &Arc<Self>) -> Result {
         preconditions::check_caller()?;
         self.transition(Action::Restart, |os, inner| {
@@ -216,12 +220,12 @@ impl Os {
         })
     }
 
-    /// Parks its CPUs and gives everything back; of a loaded OS, its memory.
+    /// Parks the OS's CPUs, and gives all its resources back.
     ///
     /// # Errors
     ///
     /// `EBUSY` in the wrong state; `ETIMEDOUT` or `EIO` if a CPU can't be parked, or `ESHUTDOWN` if
-    /// the first OS is going down: then everything is kept.
+    /// the first OS is going down. Then the OS keeps all its resources.
     pub(crate) fn stop(self: &Arc<Self>) -> Result {
         self.transition(Action::Stop, |os, inner| {
             os.park(inner)?;
@@ -231,11 +235,11 @@ impl Os {
         })
     }
 
-    /// Frees what it holds and lets nobody use it any more.
+    /// Frees the OS's memory, and refuses all further actions.
     ///
     /// # Errors
     ///
-    /// `EBUSY` if it has CPUs.
+    /// `EBUSY` if the OS has CPUs.
     pub(crate) fn remove(self: &Arc<Self>) -> Result {
         self.transition(Action::Remove, |_, inner| {
             inner.loaded = None;
@@ -246,16 +250,17 @@ impl Os {
         Ok(())
     }
 
-    /// Whether it is restarted by itself after a crash.
+    /// Returns whether the OS is restarted automatically after a crash.
     pub(crate) fn recovery(&self) -> bool {
         self.inner.lock().recovery
     }
 
-    /// Sets whether it is restarted by itself after a crash; one that has crashed is at once.
+    /// Sets whether the OS is restarted automatically after a crash. An OS that has already crashed
+    /// is restarted at once.
     ///
     /// # Errors
     ///
-    /// `EPERM` if the caller may not start kernels but wants it restarted, `ENODEV` if the OS is
+    /// `EPERM` if `recovery` is true and the caller may not start kernels, `ENODEV` if the OS is
     /// being removed.
     pub(crate) fn set_recovery(self: &Arc<Self>, recovery: bool) -> Result {
         if recovery {
@@ -289,22 +294,23 @@ impl Os {
         Ok(())
     }
 
-    /// Lets `read` see how long its last start took.
+    /// Calls `read` with the timing of the last start.
     pub(crate) fn with_timing<R>(&self, read: impl FnOnce(&Timing) -> R) -> R {
         read(&self.inner.lock().timing)
     }
 
-    /// How many times it was restarted since it was loaded.
+    /// Returns how many times the OS was restarted since it was loaded.
     pub(crate) fn restarts(&self) -> u64 {
         let inner = self.inner.lock();
         inner.loaded.as_ref().map_or(0, |loaded| loaded.restarts)
     }
 
-    /// Copies its kernel's log as text, from `offset` on, to `out`; returns how many bytes.
+    /// Copies the text of the kernel's log, from `offset` on, to `out`. Returns the number of
+    /// bytes.
     ///
     /// # Errors
     ///
-    /// `ENODATA` if it was not started, and those of [`Inspector::read_log`].
+    /// `ENODATA` if the OS was not started, and those of [`Inspector::read_log`].
     ///
     /// [`Inspector::read_log`]: crate::postmortem::inspect::Inspector::read_log
     pub(crate) fn read_log(&self, offset: u64, out: &mut [u8]) -> Result<usize> {
@@ -313,11 +319,12 @@ impl Os {
         running.watch.inspector.read_log(&self.name, offset, out)
     }
 
-    /// Copies the core file of its memory, from `offset` on, to `out`; returns how many bytes.
+    /// Copies a core file of the OS's memory, from `offset` on, to `out`. Returns the number of
+    /// bytes.
     ///
     /// # Errors
     ///
-    /// `ENODATA` if it was not started, and those of [`Inspector::read_core`].
+    /// `ENODATA` if the OS was not started, and those of [`Inspector::read_core`].
     ///
     /// [`Inspector::read_core`]: crate::postmortem::inspect::Inspector::read_core
     pub(crate) fn read_core(&self, offset: u64, out: &mut [u8]) -> Result<usize> {
@@ -326,7 +333,7 @@ impl Os {
         running.watch.inspector.read_core(offset, out)
     }
 
-    /// Does `action` by `step`, which returns the state that follows, if the state allows it.
+    /// Performs `action` by calling `step`, if the state allows it. `step` returns the next state.
     fn transition(
         self: &Arc<Self>,
         action: Action,
@@ -340,7 +347,7 @@ impl Os {
         Ok(())
     }
 
-    /// Checks that `action` may be done.
+    /// Checks that the state allows `action`.
     fn check(&self, inner: &Inner, action: Action) -> Result {
         if inner.removed {
             return Err(ENODEV);
@@ -351,7 +358,7 @@ impl Os {
         })
     }
 
-    /// Checks that it is still in the `state` in which something was begun.
+    /// Checks that the OS is still in `state`, in which an action began.
     fn check_state(&self, inner: &Inner, state: State) -> Result {
         if inner.state == state {
             return Ok(());
@@ -364,7 +371,7 @@ impl Os {
         Err(EBUSY)
     }
 
-    /// Makes `state` its state, and tells so.
+    /// Changes the state to `state`, and notifies user space.
     fn enter(&self, inner: &mut Inner, state: State) {
         if inner.state == state {
             return;
@@ -374,13 +381,14 @@ impl Os {
         self.announcer.notify(c"state");
         let os = CString::try_from_fmt(fmt!("MINT_OS={}", &*self.name));
         let state = CString::try_from_fmt(fmt!("MINT_STATE={}", state.name()));
-        // Where there is no memory for it, the state can still be polled.
+        // Without memory for the uevent, user space can still poll the state.
         if let (Ok(os), Ok(state)) = (os, state) {
             self.announcer.send_uevent([&os, &state]);
         }
     }
 
-    /// Reserves memory for `files`, and copies them there; it took `timing` to get them.
+    /// Reserves memory for `files`, and copies them there. `timing` has the time that reading them
+    /// took.
     fn load_files(&self, inner: &mut Inner, files: Files, timing: Timing) -> Result {
         inner.timing = timing;
         let Inner { config, timing, .. } = inner;
@@ -389,9 +397,11 @@ impl Os {
         Ok(())
     }
 
-    /// The first start since it was loaded, on CPUs that are being taken, if there are some yet. If
-    /// it fails, a loaded OS is as it was before, or offline, or stuck; what an offline one has loaded
-    /// is the caller's to drop.
+    /// Starts the OS for the first time since it was loaded. `taking` are the CPUs that are already
+    /// being taken, if any.
+    ///
+    /// If this fails, a loaded OS has its previous state, or is offline or stuck. If the OS was
+    /// offline, the caller must drop what was loaded.
     fn first_start(&self, inner: &mut Inner, taking: Option<Taking>) -> Result<State> {
         let Inner {
             config,
@@ -420,20 +430,21 @@ impl Os {
             (None, None) => Err(EINVAL),
         }?;
         let devices = timing.measure(Phase::Devices, || loaded.take_devices(config, &self.name))?;
-        // SAFETY: Both are this OS's, which loses its CPUs before its memory.
+        // SAFETY: `loaded` is this OS's, and `inner` drops `running` before `loaded`.
         *running = Some(unsafe { Running::new(module, loaded, cpus, devices) }?);
         let result = self.boot(inner);
         if result.is_ok() {
             return Ok(State::Running);
         }
-        // A CPU that does not answer keeps everything.
+        // If a CPU does not answer, the OS keeps everything.
         self.park(inner)?;
         inner.running = None;
         if inner.state == State::Loaded {
             let Inner { loaded, timing, .. } = inner;
             let loaded = loaded.as_ref().ok_or(EINVAL)?;
-            // Had it come to the kernel after all, the image would not be whole any more.
-            // SAFETY: The memory is this OS's, and its CPUs are parked.
+            // The CPU may have reached the kernel after all, and the kernel may have changed its
+            // image.
+            // SAFETY: The memory is this OS's, and `park()` has parked its CPUs.
             if unsafe { loaded.copy(timing) }.is_err() {
                 inner.loaded = None;
                 self.enter(inner, State::Offline);
@@ -442,7 +453,7 @@ impl Os {
         result.map(|()| State::Running)
     }
 
-    /// Starts it again; its CPUs are parked.
+    /// Starts the OS again. Its CPUs must be parked.
     fn start_again(&self, inner: &mut Inner) -> Result<State> {
         inner.timing = Timing::begin();
         let Inner {
@@ -455,7 +466,7 @@ impl Os {
             return Err(EINVAL);
         };
         running.watch.inspector.forget();
-        // SAFETY: The memory is this OS's, its CPUs are parked, and its devices are quiet.
+        // SAFETY: The memory is this OS's, its CPUs are parked, and its devices are quiesced.
         let result = unsafe { loaded.copy(timing) }
             .and_then(|()| timing.measure(Phase::Devices, || running.devices.make_ready()))
             .and_then(|()| self.boot(inner));
@@ -475,7 +486,7 @@ impl Os {
         Ok(State::Running)
     }
 
-    /// Starts the kernel, which lies in its memory, on its CPUs, which run nothing.
+    /// Starts the kernel in the OS's memory on its CPUs, which must not run anything.
     fn boot(&self, inner: &mut Inner) -> Result {
         let Inner {
             running: Some(running),
@@ -486,21 +497,21 @@ impl Os {
         else {
             return Err(EINVAL);
         };
-        // SAFETY: The images were copied to this OS's memory, and its CPUs are parked or were just taken
-        // from the first OS.
+        // SAFETY: `loaded` is this OS's, and its images were copied to the memory. The CPUs are
+        // parked, or were just taken from the first OS.
         unsafe { running.boot(loaded, &self.machine, &self.name, timing) }
     }
 
-    /// Parks its CPUs, if it has some that are not.
+    /// Parks the OS's CPUs, if it has CPUs that are not parked.
     ///
     /// # Errors
     ///
-    /// Those of [`Cpus::park`]; then it is stuck.
+    /// Those of [`Running::park`]; the OS is then stuck.
     fn park(&self, inner: &mut Inner) -> Result {
         let (Some(running), Some(loaded)) = (&mut inner.running, &inner.loaded) else {
             return Ok(());
         };
-        // SAFETY: Both are this OS's.
+        // SAFETY: `running` was made with this `loaded`.
         let result = unsafe { running.park(loaded, &self.machine, &self.name) };
         if result.is_err() {
             self.enter(inner, State::Stuck);

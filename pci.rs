@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! PCI functions: taken from the first OS for a successor, and given back.
+//! PCI functions: takes them from the first OS for a successor, and gives them back.
 //!
 //! Uses `linux`, `firmware` and `memory`. Only `unit` is pure.
 

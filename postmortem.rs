@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What can be learnt of a Linux kernel from its memory alone, without its help: its log, and a
-//! core file for the tools that read those.
+//! Reads a Linux kernel's memory from outside, without the help of the kernel: its log, and a core
+//! file for debugging tools.
 //!
 //! ```text
-//! note_search -> vmcoreinfo -> page_walk -> printk_log -> text; events -> what has happened
+//! note_search -> vmcoreinfo -> page_walk -> printk_log -> text; events -> how the kernel ended
 //!                    `---------------`----> elf_core   -> makedumpfile, crash, drgn
 //! ```
 //!
-//! Linux 6.1 to 7.3 can be read, for x86-64 and i386, as far as they describe themselves in
-//! VMCOREINFO (Documentation/admin-guide/kdump/vmcoreinfo.rst).
+//! This supports Linux 6.1 to 7.3, for x86-64 and i386, as far as the kernels describe themselves
+//! in VMCOREINFO (Documentation/admin-guide/kdump/vmcoreinfo.rst).
 //!
-//! The memory is foreign: it may change while it is read, and hold anything. All numbers in it
-//! are checked before they are used, each loop is bounded by one that was, and what has been read
-//! can be wrong but never do harm.
+//! The memory can't be trusted: it may change during reading, and contain anything. The code checks
+//! each number before using it, and bounds each loop by a checked number. The result may be wrong,
+//! but reading never does harm.
 
 pub mod elf_core;
 pub mod events;
@@ -32,14 +32,14 @@ const PAGE: u64 = 4096;
 
 /// The physical memory of one OS.
 pub trait PhysicalMemory {
-    /// Copies the bytes from physical `address` on to `out`; [`None`] unless all of them are the
-    /// OS's memory.
+    /// Copies the bytes from physical `address` on to `out`. Returns [`None`] unless all of them
+    /// are in the OS's memory.
     ///
-    /// What was in memory when this was called may not be read after what a later call reads.
+    /// Reads must not be reordered: a call must not return older contents than an earlier call did.
     fn read(&mut self, address: u64, out: &mut [u8]) -> Option<()>;
 }
 
-/// The number that up to 8 little-endian bytes are.
+/// Decodes up to 8 little-endian bytes.
 fn number(bytes: &[u8]) -> u64 {
     let mut whole = [0; 8];
     for (to, from) in whole.iter_mut().zip(bytes) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Starting an OS's kernel on its CPUs, and parking them.
+//! Starts an OS's kernel on its CPUs, and parks the CPUs.
 
 use crate::{
     cpu_offline::{self, OwnedCpu},
@@ -25,7 +25,7 @@ use crate::{
 };
 use kernel::{prelude::*, str::CString};
 
-/// What a kernel is told beside what lies in its memory already.
+/// The facts that the firmware and `boot_params` tell a kernel.
 pub(crate) struct Told<'a> {
     /// Its setup header.
     pub(crate) setup_header: &'a SetupHeader,
@@ -35,47 +35,49 @@ pub(crate) struct Told<'a> {
     pub(crate) console: Option<u16>,
     /// Its PCI host bridges.
     pub(crate) bridges: &'a [HostBridge],
-    /// How it is entered.
+    /// The CPU mode in which it is entered.
     pub(crate) mode: Mode,
-    /// The offset of its entry from its start.
+    /// The offset of its entry point from its load address.
     pub(crate) entry: u64,
-    /// Whether it knows EFI firmware.
+    /// Whether it supports EFI.
     pub(crate) efi: bool,
 }
 
-/// The CPUs of an OS, and where they start and park.
+/// The CPUs of an OS, and what is needed to start and park them.
 pub(crate) struct Cpus<'a> {
     /// The OS's name.
     pub(crate) os: &'a CString,
-    /// By what they are reset and woken.
+    /// The local APIC, which resets and wakes them.
     pub(crate) apic: &'a LocalApic,
-    /// Where everything of the OS lies.
+    /// The layout of the OS's memory.
     pub(crate) layout: &'a Layout,
-    /// The root of page tables by which a CPU comes to long mode.
+    /// The physical address of the page tables by which a CPU switches to long mode.
     pub(crate) stepping_stone: u32,
-    /// The CPUs, the one first that is started.
+    /// The CPUs; the first one boots the kernel.
     pub(crate) cpus: &'a [OwnedCpu],
-    /// The page of the layout in which they wake up.
+    /// The trampoline's page of the layout, where the CPUs wake up.
     pub(crate) trampoline: &'a mut Trampoline,
 }
 
 impl Cpus<'_> {
-    /// Writes what the kernel is told, resets all CPUs, and starts the kernel on the first. How
-    /// long that takes goes to `timing`.
+    /// Writes firmware and page tables, resets all CPUs, and starts the kernel on the first one.
+    /// Records the duration in `timing`.
     ///
     /// # Errors
     ///
     /// `ETIMEDOUT` if the CPU did not get as far as the kernel, `EIO` if an IPI was not delivered,
-    /// `ENOMEM` if there is no room for a mapping, `E2BIG` if what is told does not fit.
+    /// `ESHUTDOWN` if the first OS is going down, `ENOMEM` if memory can't be mapped, `E2BIG` if
+    /// the firmware's tables do not fit.
     ///
     /// # Safety
     ///
-    /// The memory of the layout must be the OS's, the kernel and the initrd in it, and none of the
-    /// CPUs may run in it.
+    /// The memory of the layout must belong to the OS and contain the kernel and the initrd, and
+    /// none of the CPUs may run in it.
     pub(crate) unsafe fn start(&mut self, told: &Told<'_>, timing: &mut Timing) -> Result {
-        // SAFETY: The caller's promise.
+        // SAFETY: This function has the same safety requirements.
         let purpose = timing.measure(Phase::Tables, || unsafe { self.write_tables(told) })?;
-        // All of them leave the first OS's idle loop; the kernel starts the others itself.
+        // Resets all CPUs, so that they leave the first OS's idle loop. The kernel starts the other
+        // CPUs itself.
         let apic_ids = self.cpus.iter().map(OwnedCpu::apic_id);
         timing.measure(Phase::Reset, || self.apic.init(apic_ids))?;
         let first = self.cpus.first().ok_or(EINVAL)?;
@@ -90,20 +92,21 @@ impl Cpus<'_> {
         })
     }
 
-    /// Writes the firmware, and the page tables if the kernel is entered with some.
+    /// Writes the firmware, and for a 64-bit kernel the page tables.
     ///
     /// # Safety
     ///
-    /// As for [`Cpus::start`].
+    /// Those of [`Cpus::start`].
     unsafe fn write_tables(&self, told: &Told<'_>) -> Result<Purpose> {
         let layout = self.layout;
-        // SAFETY: The firmware area is the OS's, and none of its CPUs runs.
+        // SAFETY: The caller guarantees that the firmware area belongs to the OS, and that none of
+        // its CPUs runs in it.
         let mut firmware = unsafe { Mapping::new(layout.firmware) }?;
         self.write_firmware(firmware.bytes(), told)?;
         drop(firmware);
         let mode = match told.mode {
             Mode::Protected => EntryMode::Protected,
-            // SAFETY: The caller's promise.
+            // SAFETY: This function has the same safety requirements.
             Mode::Long => unsafe { self.write_page_tables() }?,
         };
         Ok(Purpose::Start {
@@ -117,10 +120,11 @@ impl Cpus<'_> {
     ///
     /// # Safety
     ///
-    /// As for [`Cpus::start`].
+    /// Those of [`Cpus::start`].
     unsafe fn write_page_tables(&self) -> Result<EntryMode> {
         let layout = self.layout;
-        // SAFETY: They are the OS's, and none of its CPUs runs.
+        // SAFETY: The caller guarantees that the page tables belong to the OS, and that none of its
+        // CPUs runs on them.
         let mut tables = unsafe { Mapping::new(layout.page_tables) }?;
         let root = layout.page_tables.start();
         let first = Range::new(0, layout::PAGE).ok_or(EINVAL)?;
@@ -136,16 +140,17 @@ impl Cpus<'_> {
         })
     }
 
-    /// Resets the CPUs, and proves of each that it runs nothing of the OS any more: it answers from
-    /// the trampoline, and is then reset for good.
+    /// Resets the CPUs, and proves for each one that it executes nothing of the OS any more: the
+    /// CPU answers from the trampoline, and is then reset once more.
     ///
     /// # Errors
     ///
-    /// `ETIMEDOUT` if one does not answer, `EIO` if an IPI was not delivered. No memory is needed.
+    /// `ETIMEDOUT` if a CPU does not answer, `EIO` if an IPI was not delivered, `ESHUTDOWN` if the
+    /// first OS is going down. This needs no memory.
     ///
     /// # Safety
     ///
-    /// The memory of the layout must be the OS's.
+    /// The memory of the layout must belong to the OS.
     pub(crate) unsafe fn park(&mut self) -> Result {
         self.apic.init(self.cpus.iter().map(OwnedCpu::apic_id))?;
         for cpu in self.cpus {
@@ -161,16 +166,19 @@ impl Cpus<'_> {
         Ok(())
     }
 
-    /// Wakes `cpu`, which waits for a startup IPI, and waits until it has done what it was to do.
+    /// Wakes `cpu`, which must be waiting for a startup IPI, and waits until it has fulfilled
+    /// `purpose`.
     fn wake(&mut self, cpu: &OwnedCpu, purpose: &Purpose) -> Result {
         let page = self.layout.low.trampoline();
         let trampoline = &mut *self.trampoline;
-        // SAFETY: The page is the OS's, whose CPUs have all been reset.
+        // SAFETY: The page belongs to the OS, and all its CPUs have been reset, so none of them
+        // runs in the page.
         unsafe { trampoline.prepare(purpose) };
         self.apic.startup(cpu.apic_id(), page)?;
         let answer = match trampoline.wait(FIRST_LIMIT) {
             Err(Stage::NONE) => {
-                // The protocol has a second startup IPI; a CPU that took the first ignores it.
+                // The INIT-SIPI-SIPI protocol has a second startup IPI; a CPU that took the first
+                // ignores it.
                 self.apic.startup(cpu.apic_id(), page)?;
                 trampoline.wait(ANSWER_LIMIT)
             }
@@ -248,7 +256,7 @@ impl Cpus<'_> {
     }
 }
 
-/// The EFI runtime services, as assembled.
+/// Returns the assembled EFI runtime services.
 fn efi_runtime(width: efi::Width) -> &'static [u8] {
     match width {
         efi::Width::Bits32 => assembled!(mint_efi_runtime32, mint_efi_runtime32_end),

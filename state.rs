@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The states of an OS, in remoteproc's words; what may be done in each, and what follows from
-//! what the OS does.
+//! The states of an OS, named as remoteproc names them: which actions each state allows, and which
+//! state follows from an event.
 //!
 //! ```text
 //!            load             start               powers off, halts
@@ -16,64 +16,65 @@
 //!    +------ stop, from each of them
 //! ```
 //!
-//! It can be restarted by hand in each state but offline. From each state in which it has CPUs it
-//! becomes stuck when one of them can't be parked.
+//! A person can restart an OS in each state except offline. From each state in which an OS has
+//! CPUs, it becomes stuck if one of them can't be parked.
 
 pub mod backoff;
 
 use core::fmt;
 
-/// What an OS is doing.
+/// The state of an OS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// It holds nothing; this is when it can be configured.
+    /// It holds no resources, and can be configured.
     Offline,
-    /// Its memory is reserved and holds kernel and initrd.
+    /// Its memory is reserved, and contains kernel and initrd.
     Loaded,
     /// Its CPUs run its kernel.
     Running,
-    /// It has powered off or halted. Its CPUs are parked, its memory is as it left it.
+    /// It has powered off or halted. Its CPUs are parked, and its memory is unchanged since.
     Halted,
-    /// It has panicked. Its CPUs are parked, its memory is as it left it.
+    /// It has panicked. Its CPUs are parked, and its memory is unchanged since.
     Crashed,
     /// Its CPUs are parked, and will start its kernel again.
     Restarting,
-    /// A CPU did not answer when it was to be parked: everything it could reach is kept.
+    /// A CPU did not answer when Mint tried to park it. Everything that this CPU could access is
+    /// kept.
     Stuck,
 }
 
-/// What a person may ask for.
+/// An action that a person may request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Write one of the files that configure it.
+    /// Write one of the configuration files.
     Configure,
     /// Reserve memory and copy kernel and initrd there.
     Load,
-    /// Take the CPUs and start them.
+    /// Take the CPUs, and start the kernel on them.
     Start,
-    /// Start it again from the images that are loaded.
+    /// Start the kernel again from the loaded images.
     Restart,
-    /// Give everything back.
+    /// Give all resources back.
     Stop,
-    /// Make it disappear.
+    /// Remove the OS and its directory.
     Remove,
 }
 
-/// What a running OS does, as far as it can be seen from outside.
+/// The end of a running OS, as seen from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// It asked to be powered off.
+    /// It requested to be powered off.
     PoweredOff,
-    /// It stopped all its CPUs.
+    /// It has stopped all its CPUs.
     Halted,
-    /// It asked to be reset.
+    /// It requested to be reset.
     Rebooted,
-    /// It panicked.
+    /// It has panicked.
     Panicked,
 }
 
 impl Event {
-    /// The state that follows, given whether a panic is to be followed by a restart.
+    /// Returns the next state. `restarts_on_panic` says whether a panic leads to a restart.
     pub fn leads_to(self, restarts_on_panic: bool) -> State {
         match self {
             Event::PoweredOff | Event::Halted => State::Halted,
@@ -96,7 +97,7 @@ impl fmt::Display for Event {
 }
 
 impl State {
-    /// The word in the `state` file.
+    /// Returns the word that the `state` file shows.
     pub fn name(self) -> &'static str {
         match self {
             State::Offline => "offline",
@@ -109,11 +110,11 @@ impl State {
         }
     }
 
-    /// Whether `action` is possible in this state.
+    /// Checks whether this state allows `action`.
     ///
     /// # Errors
     ///
-    /// [`Refusal`] says what to do first.
+    /// [`Refusal`], which says what to do first.
     pub fn allows(self, action: Action) -> Result<(), Refusal> {
         use Action::*;
         use State::*;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! /sys/kernel/mint, as Documentation/ABI/testing/sysfs-kernel-mint describes it: one value a
-//! file.
+//! The files in /sys/kernel/mint, one value per file; see
+//! Documentation/ABI/testing/sysfs-kernel-mint.
 
 use crate::linux::errno::ENAMETOOLONG;
 use crate::{
@@ -23,12 +23,13 @@ use kernel::{
     sync::{Arc, Mutex}, //
 };
 
-/// Longest name of an OS in bytes.
+/// Maximum length of an OS's name in bytes.
 const NAME_MAX: usize = 31;
-/// Longest path in bytes with its terminating zero: one with which a file of sysfs is filled.
+/// Maximum length of a path in bytes, with its terminating zero: sysfs must be able to show the
+/// path.
 const PATH_MAX: usize = bindings::PATH_MAX as usize - 1;
 
-/// /sys/kernel/mint: all OSes, and what they share.
+/// /sys/kernel/mint: all OSes, and the resources that they share.
 #[pin_data]
 pub(crate) struct Root {
     machine: Arc<Machine>,
@@ -37,19 +38,19 @@ pub(crate) struct Root {
 }
 
 struct List {
-    /// Set when the module goes: nothing is added any more.
+    /// Set when the module is unloaded: no OS can be added any more.
     closed: bool,
     oses: KVec<Entry>,
 }
 
 struct Entry {
     os: Arc<Os>,
-    /// The OS's directory; none while the directory is being removed.
+    /// The OS's directory; none while it is being removed.
     node: Option<Pin<KBox<Node<Arc<Os>>>>>,
 }
 
 impl Root {
-    /// No OSes yet, on `machine`.
+    /// Makes an empty list of OSes, for `machine`.
     pub(crate) fn new(machine: Arc<Machine>) -> impl PinInit<Self> {
         pin_init!(Root {
             machine,
@@ -60,16 +61,18 @@ impl Root {
         })
     }
 
-    /// Removes all OSes, for good. None of them has CPUs: an OS that has holds the module.
+    /// Removes all OSes, and refuses new ones. No OS has CPUs: an OS that has CPUs holds a
+    /// reference to the module.
     pub(crate) fn close(&self) {
         let oses = {
             let mut list = self.list.lock();
             list.closed = true;
             core::mem::replace(&mut list.oses, KVec::new())
         };
-        // Not under the lock: it waits for those who use the files, who may wait for the lock.
+        // Outside the lock: removing an OS waits for the users of its files, who may wait for the
+        // lock.
         for Entry { os, .. } in &oses {
-            // One that is removed by a write to the file `remove` at the same time is as good.
+            // Fails if a write to the file `remove` removes the OS at the same time, which is fine.
             let _ = os.remove();
         }
         drop(oses);
@@ -89,7 +92,7 @@ impl Directory for Root {
                 number(text, root.machine.pool.free_low())
             }),
             Attribute::write_only(c"remove", remove),
-            // Last, so that all is there when the first OS is added.
+            // Last: all other files exist when the first OS is added.
             Attribute::write_only(c"add", add),
         ];
         &ATTRIBUTES
@@ -130,7 +133,7 @@ impl Directory for Arc<Os> {
             Attribute::write_only(c"stop", |os, value| commanded(os, value, Os::stop)),
             Attribute::write_only(c"restart", |os, value| commanded(os, value, Os::restart)),
             Attribute::write_only(c"start", |os, value| commanded(os, value, Os::start)),
-            // Last, so that all is there when the OS holds something.
+            // Last: all other files exist when the OS gets resources.
             Attribute::write_only(c"load", |os, value| commanded(os, value, Os::load)),
         ];
         &ATTRIBUTES
@@ -149,7 +152,8 @@ impl Directory for Arc<Os> {
     }
 }
 
-/// The files are root's; a root without CAP_SYS_BOOT could not start a kernel by kexec either.
+/// Checks that the caller has CAP_SYS_BOOT. Only root can open the files; but a root without this
+/// capability could not start a kernel by kexec either.
 fn check_access() -> Result {
     if preconditions::capable_sys_boot() {
         Ok(())
@@ -181,9 +185,10 @@ fn add(root: &Node<Root>, name: &CStr) -> Result {
         announcer.clone(),
     )?;
     let os = Arc::pin_init(os, GFP_KERNEL)?;
-    // Before it, since once the directory is there the OS may be used.
+    // Reserve before making the directory: once it exists the OS may be used.
     list.oses.reserve(1, GFP_KERNEL)?;
-    // SAFETY: All OSes are in the list, which is emptied before the root goes.
+    // SAFETY: The list owns the nodes of all OSes, and `close()` empties it before the root is
+    // dropped.
     let node = unsafe { root.child(name, announcer, os.clone()) }?;
     let node = Some(node);
     list.oses.push(Entry { os, node }, GFP_KERNEL)?;
@@ -199,7 +204,7 @@ fn remove(root: &Node<Root>, name: &CStr) -> Result {
         };
         entry.os.clone()
     };
-    // Not under the lock of the list: it waits for what the OS is doing.
+    // Outside the lock of the list: this waits for the OS's current action.
     os.remove()?;
     let is_it = |entry: &Entry| Arc::ptr_eq(&entry.os, &os);
     let node = {
@@ -207,7 +212,7 @@ fn remove(root: &Node<Root>, name: &CStr) -> Result {
         let entry = list.oses.iter_mut().find(|entry| is_it(entry));
         entry.and_then(|entry| entry.node.take())
     };
-    // Nor this, as in `close()`. The name stays taken until the directory is gone.
+    // Outside the lock too, as in `close()`. The name stays taken until the directory is gone.
     drop(node);
     root.list.lock().oses.retain(|entry| !is_it(entry));
     Ok(())
@@ -359,7 +364,7 @@ fn store_console(os: &Node<Arc<Os>>, value: &CStr) -> Result {
     let console = text
         .strip_prefix("0x")
         .and_then(|digits| u16::from_str_radix(digits, 16).ok())
-        // A UART decodes eight ports, the first at a multiple of eight.
+        // A UART decodes eight ports, aligned to a multiple of eight.
         .filter(|port| *port != 0 && port % 8 == 0);
     if console.is_none() && !text.is_empty() {
         pr_err!(
@@ -424,7 +429,7 @@ fn store_recovery(os: &Node<Arc<Os>>, value: &CStr) -> Result {
     os.set_recovery(recovery)
 }
 
-/// Does `action` if `value` is 1.
+/// Calls `action` if `value` is 1.
 fn commanded(os: &Arc<Os>, value: &CStr, action: fn(&Arc<Os>) -> Result) -> Result {
     if value.to_bytes() != b"1" {
         pr_err!("{}: write 1\n", &**os.name());

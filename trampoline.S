@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Where a CPU of a successor wakes up: from real mode into the kernel's 32-bit
- * or 64-bit entry, or to rest.
+ * The code with which a CPU of a successor wakes up in real mode. The CPU either
+ * goes to the kernel's 32-bit or 64-bit entry point, or halts here (parks).
  *
- * This is data to the first OS. It is copied to the start of a page below
- * 640 KiB, whose number is the vector of the startup IPI, so that CS:IP is
- * page:0 (Intel SDM volume 3, 10.4 "Multiple-processor (MP) initialization").
- * wakeup.rs writes what it is told to TRAMPOLINE_ARGS in that page, and reads
- * there how far it came.
+ * The first OS never executes this code. machine/wakeup.rs copies it to the start
+ * of a page below 640 KiB, whose number is the vector of the startup IPI. So the
+ * CPU starts at the first byte of the page, with IP 0 (Intel SDM volume 3, 10.4
+ * "Multiple-processor (MP) initialization"). wakeup.rs also writes the arguments
+ * at TRAMPOLINE_ARGS in that page, and reads from STAGE there how far the CPU has
+ * come.
  */
 #include <linux/linkage.h>
 #include <asm/processor-flags.h>
@@ -31,12 +32,12 @@
 #define STAGE_LONG	4
 #define STAGE_ENTERED	5
 
-/* The kernel expects its code and its data at 0x10 and 0x18 (__BOOT_CS, __BOOT_DS). */
+/* The kernel expects the selectors 0x10 for code and 0x18 for data (__BOOT_CS, __BOOT_DS). */
 #define CODE32		0x08
 #define KERNEL_CODE	0x10
 #define DATA		0x18
 
-/* The high half of a descriptor of flat code (Intel SDM volume 3, 3.4.5). */
+/* The high half of a flat code segment's descriptor (Intel SDM volume 3, 3.4.5). */
 #define CODE32_FLAGS	0x00cf9b00
 #define CODE64_FLAGS	0x00af9b00
 
@@ -51,7 +52,7 @@ SYM_DATA_START(mint_trampoline)
 	movw	%cs, %ax
 	movw	%ax, %ds
 
-	/* INIT leaves the caches off. */
+	/* Caches are disabled after INIT. */
 	movl	%cr0, %eax
 	andl	$~(X86_CR0_CD | X86_CR0_NW), %eax
 	movl	%eax, %cr0
@@ -66,7 +67,7 @@ SYM_DATA_START(mint_trampoline)
 .Lstart:
 	movl	$STAGE_REAL, STAGE
 
-	/* %ebx = this page; what holds an offset into it becomes an address. */
+	/* %ebx = address of this page. Turn offsets in the page into addresses. */
 	xorl	%ebx, %ebx
 	movw	%cs, %bx
 	shll	$4, %ebx
@@ -158,6 +159,6 @@ SYM_DATA_START(mint_trampoline)
 	.long	0
 	.word	KERNEL_CODE
 
-	/* Refused by the assembler if the code runs into its arguments. */
+	/* The assembler fails here if the code overlaps its arguments. */
 	.org	mint_trampoline + TRAMPOLINE_ARGS
 SYM_DATA_END_LABEL(mint_trampoline, SYM_L_GLOBAL, mint_trampoline_end)

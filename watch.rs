@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Watching a running OS from outside: what it asks its firmware for, and what its log says.
+//! Watches a running OS from outside: its requests to the firmware, and its kernel log.
 
 use crate::{
     firmware::mailbox::{self, Call},
@@ -11,44 +11,45 @@ use crate::{
 };
 use kernel::prelude::*;
 
-/// What is looked at.
+/// The means to watch an OS.
 pub(crate) struct Watch {
     mailbox: Watched,
-    /// Its kernel; also of use when the OS runs no more.
+    /// Reads its kernel's memory; also useful after the OS has ended.
     pub(crate) inspector: Inspector,
 }
 
 impl Watch {
-    /// Gets ready to watch the OS in `layout`, before its CPUs are started.
+    /// Prepares to watch the OS in `layout`. Call this before its CPUs are started.
     ///
     /// # Errors
     ///
-    /// `ENOMEM` if there is no room for a mapping.
+    /// `ENOMEM` if memory can't be mapped.
     ///
     /// # Safety
     ///
-    /// The memory of the layout must be the OS's for as long as this lives.
+    /// The memory of the layout must belong to the OS for as long as this lives.
     pub(crate) unsafe fn new(layout: &Layout) -> Result<Self> {
-        // SAFETY: The caller's promise; it is never referred to.
+        // SAFETY: The caller guarantees that the memory belongs to the OS. The mapping is only
+        // watched: no reference to the memory is made.
         let mailbox = unsafe { Mapping::new(layout.mailbox) }?.watch();
-        // SAFETY: The caller's promise.
+        // SAFETY: The caller guarantees that the memory of the layout belongs to the OS.
         let inspector = unsafe { Inspector::new(layout) }?;
         Ok(Watch { mailbox, inspector })
     }
 
-    /// What the OS has done, if it is nothing that it could do more after.
+    /// Returns the event by which the OS has ended, if it has.
     ///
-    /// Its log tells of what it does not ask the firmware for: that it halted, or panicked and
-    /// does not reset itself.
+    /// The kernel's log shows an end for which the OS does not call its firmware: it has halted, or
+    /// it has panicked and does not reset itself.
     pub(crate) fn look(&mut self) -> Option<Event> {
         self.called().or_else(|| self.inspector.look())
     }
 
-    /// What it has asked its firmware for.
+    /// Returns the event for the OS's request to its firmware, if it made one.
     fn called(&self) -> Option<Event> {
         let sleep = self.mailbox.word(mailbox::SLEEP).ok()?;
         let reset = self.mailbox.word(mailbox::RESET).ok()?;
-        // The register is the lowest byte.
+        // The register is the lowest byte of the word.
         mailbox::call(sleep as u8, reset).map(|call| match call {
             Call::PowerOff => Event::PoweredOff,
             Call::Reset => Event::Rebooted,

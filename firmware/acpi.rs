@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The ACPI tables of a successor: a hardware-reduced machine that has its CPUs, perhaps a serial
-//! port and PCI host bridges, and nothing else.
+//! The ACPI tables of a successor: a hardware-reduced machine with CPUs, optionally a serial port
+//! and PCI host bridges, and nothing else.
 //!
 //! Reference: ACPI specification 6.3 (the version that the FADT claims), chapter 5; PCI Firmware
-//! Specification 3.3, chapter 4; what Linux makes of it: `acpi_generic_reduced_hw_init()` and
+//! Specification 3.3, chapter 4. Linux evaluates the tables in `acpi_generic_reduced_hw_init()` and
 //! `arch/x86/kernel/acpi/boot.c`, `drivers/acpi/pci_root.c`, `arch/x86/pci/mmconfig-shared.c`.
 
 use crate::firmware::aml::{self, Operand, Space};
@@ -12,16 +12,16 @@ use crate::firmware::host_bridge::{HostBridge, MAX_BRIDGES};
 use crate::firmware::ioapic;
 use crate::memory::memmap::Range;
 
-/// What the tables tell.
+/// The machine that the tables describe.
 #[derive(Clone, Copy, Debug)]
 pub struct Machine<'a, I> {
-    /// The APIC IDs of its CPUs, the one that is started first.
+    /// The APIC IDs of its CPUs, the boot CPU first.
     pub cpus: I,
     /// An APIC ID that no CPU of the machine has; see [`decoy`].
     pub decoy: u32,
-    /// The address of what it takes for an I/O APIC.
+    /// The address of its emulated I/O APIC.
     pub ioapic: u32,
-    /// The byte that is its sleep control and its sleep status register.
+    /// The address of the byte that is both its sleep control and its sleep status register.
     pub sleep_register: u64,
     /// The I/O port of its serial port, if it has one.
     pub console: Option<u16>,
@@ -37,23 +37,23 @@ const RSDP_LEN: usize = 36;
 const FADT_LEN: usize = 276;
 const TABLE_ALIGN: usize = 64;
 
-/// Highest APIC ID that fits a Processor Local APIC structure; 255 means all.
+/// Highest APIC ID that fits in a Processor Local APIC structure; 255 means all processors.
 pub const XAPIC_ID_MAX: u32 = 254;
-/// The physical address of every CPU's own local APIC.
+/// The physical address at which each CPU finds its own local APIC.
 const LOCAL_APIC_ADDRESS: u32 = 0xfee0_0000;
 
-// 5.2.9.3, IA-PC Boot Architecture Flags. Clear: legacy devices, 8042.
+// 5.2.9.3, IA-PC Boot Architecture Flags. Not set: legacy devices, 8042.
 const VGA_NOT_PRESENT: u16 = 1 << 2;
 const CMOS_RTC_NOT_PRESENT: u16 = 1 << 5;
 
 // Table 5-10, fixed feature flags.
 const WBINVD: u32 = 1 << 0;
-/// No power and no sleep button among the fixed hardware.
+/// The fixed hardware has no power button and no sleep button.
 const PWR_BUTTON: u32 = 1 << 4;
 const SLP_BUTTON: u32 = 1 << 5;
-/// IPIs are addressed by APIC ID: the logical IDs that kernels give their CPUs count from each
-/// system's own CPU 0 (`default_init_apic_ldr()`, 64-bit Linux before 6.12), so that those of one system
-/// would be another's.
+/// IPIs must be addressed by APIC ID. A kernel assigns logical IDs to its CPUs starting at its own
+/// CPU 0 (`default_init_apic_ldr()`, 64-bit Linux before 6.12), so the logical IDs of two systems
+/// would collide.
 const FORCE_APIC_PHYSICAL_DESTINATION_MODE: u32 = 1 << 19;
 const HW_REDUCED_ACPI: u32 = 1 << 20;
 
@@ -61,13 +61,14 @@ const HW_REDUCED_ACPI: u32 = 1 << 20;
 const ENABLED: u32 = 1 << 0;
 const ONLINE_CAPABLE: u32 = 1 << 1;
 
-/// Chooses the decoy: an APIC ID for which `exists` is false for all CPUs of the machine.
+/// Chooses the decoy: an APIC ID that no CPU of the machine has, as `exists` says.
 ///
-/// The first CPU that the tables list is the machine's real boot CPU to Linux since 6.9, and
-/// never started; would that be the successor's own first CPU, it would believe to be a crash
-/// kernel and use no other (`check_for_real_bsp()`). Older kernels send INIT to any CPU they are
-/// told is enabled. So the decoy is listed first, not enabled but online capable (a CPU that is
-/// not there yet), and no CPU answers to its ID.
+/// Linux since 6.9 takes the first CPU that the tables list for the machine's real boot CPU, and
+/// never starts it. If that were the CPU that the successor boots on, which lacks the BSP bit of a
+/// real boot CPU, the kernel would take itself for a crash kernel and use no other CPU
+/// (`check_for_real_bsp()`). Older kernels send INIT to each CPU that the tables say is enabled. So
+/// the tables list the decoy first, not enabled but online capable (a CPU that is not present yet),
+/// and no CPU responds to its ID.
 pub fn decoy(exists: impl Fn(u32) -> bool) -> u32 {
     (0..=XAPIC_ID_MAX)
         .rev()
@@ -76,8 +77,8 @@ pub fn decoy(exists: impl Fn(u32) -> bool) -> u32 {
         .unwrap_or(XAPIC_ID_MAX)
 }
 
-/// Writes the tables to `out`, which lies at physical address `at`, and returns the address of
-/// the RSDP; [`None`] if they do not fit, or a host bridge can't be.
+/// Writes the tables to `out`, which lies at physical address `at`, and returns the address of the
+/// RSDP. Returns [`None`] if the tables do not fit, or if a host bridge is invalid.
 pub fn write<I>(out: &mut [u8], at: u64, machine: &Machine<'_, I>) -> Option<u64>
 where
     I: Iterator<Item = u32> + Clone,
@@ -87,7 +88,7 @@ where
         return None;
     }
     out.fill(0);
-    // The RSDP comes first, since it has the address that is passed on.
+    // The RSDP comes first: its address is passed to the kernel.
     let mut tables = Tables {
         out,
         at,
@@ -98,7 +99,7 @@ where
         fadt(body, dsdt.start(), machine.sleep_register)
     })?;
     let madt = tables.add(*b"APIC", 5, |body| madt(body, machine))?;
-    // Linux complains of a table without entries.
+    // Linux warns about an MCFG without entries.
     let mcfg = if machine.bridges.iter().any(is_in_mcfg) {
         Some(tables.add(*b"MCFG", 1, |body| mcfg(body, machine.bridges))?)
     } else {
@@ -115,7 +116,7 @@ where
     Some(at)
 }
 
-/// The tables written so far, one behind the other.
+/// The tables written so far, one after the other.
 struct Tables<'a> {
     out: &'a mut [u8],
     at: u64,
@@ -149,7 +150,7 @@ impl Tables<'_> {
     }
 }
 
-/// The body of a table that grows from entry to entry.
+/// The body of a table, to which entries are appended.
 struct Out<'a> {
     body: &'a mut [u8],
     len: usize,
@@ -160,7 +161,7 @@ impl<'a> Out<'a> {
         Out { body, len: 0 }
     }
 
-    /// Adds `bytes`; [`None`] if there is no room.
+    /// Appends `bytes`; returns [`None`] if there is no room.
     fn put(&mut self, bytes: &[u8]) -> Option<()> {
         self.body
             .get_mut(self.len..self.len + bytes.len())?
@@ -170,7 +171,7 @@ impl<'a> Out<'a> {
     }
 }
 
-/// The byte that makes the sum of `bytes` and itself 0.
+/// Returns the checksum byte, which makes the sum of `bytes` and itself 0.
 fn checksum(bytes: &[u8]) -> u8 {
     bytes
         .iter()
@@ -178,19 +179,19 @@ fn checksum(bytes: &[u8]) -> u8 {
         .wrapping_neg()
 }
 
-/// 5.2.5.3, Root System Description Pointer, revision 2.
+/// Writes the Root System Description Pointer (5.2.5.3), revision 2.
 fn rsdp(out: &mut [u8; RSDP_LEN], xsdt: u64) {
     out[0..8].copy_from_slice(b"RSD PTR ");
     out[9..15].copy_from_slice(b"MINT  ");
     out[15] = 2;
     out[20..24].copy_from_slice(&(RSDP_LEN as u32).to_le_bytes());
     out[24..32].copy_from_slice(&xsdt.to_le_bytes());
-    // The first checksum covers the fields of revision 0, the extended one all.
+    // The first checksum covers the fields of revision 0, the extended one covers all fields.
     out[8] = checksum(&out[..20]);
     out[32] = checksum(&out[..]);
 }
 
-/// 5.2.9, Fixed ACPI Description Table. Offsets are the specification's.
+/// Writes the Fixed ACPI Description Table (5.2.9). The offsets are those in the specification.
 fn fadt(body: &mut [u8], dsdt: u64, sleep_register: u64) -> Option<usize> {
     let body = body.get_mut(..FADT_LEN - HEADER_LEN)?;
     let mut put = |offset: usize, bytes: &[u8]| {
@@ -201,12 +202,13 @@ fn fadt(body: &mut [u8], dsdt: u64, sleep_register: u64) -> Option<usize> {
     let flags =
         WBINVD | PWR_BUTTON | SLP_BUTTON | FORCE_APIC_PHYSICAL_DESTINATION_MODE | HW_REDUCED_ACPI;
     put(112, &flags.to_le_bytes());
-    // FADT Minor Version: from 6.3 on, "online capable" in the MADT counts.
+    // FADT Minor Version: Linux honours the "online capable" flag of the MADT from 6.3 on.
     put(131, &[3]);
     put(140, &dsdt.to_le_bytes());
-    // Linux writes WAK_STS to the status, SLP_TYP and SLP_EN to the control register, and waits
-    // for WAK_STS in the status (acpi_hw_extended_sleep()). Both being the same byte, that never
-    // comes: the core spins, where it would go on with an ACPI error message.
+    // Linux writes WAK_STS to the status register, SLP_TYP and SLP_EN to the control register, and
+    // waits for WAK_STS in the status register (acpi_hw_extended_sleep()). Both registers are the
+    // same byte here, so WAK_STS never appears and the CPU spins. Otherwise the kernel would go on
+    // with an ACPI error message.
     let register = sleep_register.to_le_bytes();
     for offset in [244, 256] {
         // 5.2.3.2, Generic Address Structure: system memory, 8 bits wide, byte access.
@@ -216,20 +218,21 @@ fn fadt(body: &mut [u8], dsdt: u64, sleep_register: u64) -> Option<usize> {
     Some(body.len())
 }
 
-/// 5.2.12, Multiple APIC Description Table.
+/// Writes the Multiple APIC Description Table (5.2.12).
 fn madt<I>(body: &mut [u8], machine: &Machine<'_, I>) -> Option<usize>
 where
     I: Iterator<Item = u32> + Clone,
 {
     let mut out = Out::new(body);
     out.put(&LOCAL_APIC_ADDRESS.to_le_bytes())?;
-    // Flags: no PC-AT compatible pair of 8259s.
+    // Flags: no PC-AT-compatible dual 8259.
     out.put(&[0; 4])?;
 
     let cpus = machine.cpus.clone().map(|id| (id, ENABLED));
     let all = core::iter::once((machine.decoy, ONLINE_CAPABLE)).chain(cpus);
-    // The APIC ID is the processor's UID as well: unique, and of one byte where there is no room
-    // for more. An x2APIC structure with an ID below 255 would be ignored (acpi_parse_x2apic()).
+    // The APIC ID also serves as the processor's UID: it is unique, and fits in one byte in the
+    // structure that has only one byte for it. Linux ignores an x2APIC structure with an ID below
+    // 255 (acpi_parse_x2apic()).
     for (id, flags) in all {
         if id <= XAPIC_ID_MAX {
             // 5.2.12.2, Processor Local APIC.
@@ -243,24 +246,25 @@ where
             out.put(&id.to_le_bytes())?;
         }
     }
-    // 5.2.12.3, I/O APIC, with Global System Interrupts from 0 on. With none, Linux sets up the
-    // ELCR of the PIC (acpi_pic_sci_set_trigger()), and kernels with CONFIG_X86_MPPARSE look for
-    // the machine's own.
+    // 5.2.12.3, I/O APIC, with Global System Interrupts from 0 on. Without an I/O APIC, Linux sets
+    // up the ELCR of the PIC (acpi_pic_sci_set_trigger()), and kernels with CONFIG_X86_MPPARSE look
+    // for the I/O APIC of the machine.
     out.put(&[1, 12, 0, 0])?;
     out.put(&machine.ioapic.to_le_bytes())?;
     out.put(&[0; 4])?;
     Some(out.len)
 }
 
-/// Whether MCFG tells where the ECAM of `bridge` is. If it lies above 4 GiB, Linux takes the whole
-/// table for broken unless there is an SMBIOS table with a date after 2009
-/// (`acpi_mcfg_valid_entry()`), and a successor has none. Of such a bridge `_CBA` tells, from which
-/// Linux takes any address (`setup_mcfg_map()` in `arch/x86/pci/acpi.c`).
+/// Returns whether MCFG lists the ECAM of `bridge`. If an entry of MCFG lies above 4 GiB, Linux
+/// rejects the whole table, unless there is an SMBIOS table with a date after 2009
+/// (`acpi_mcfg_valid_entry()`); a successor has none. For such a bridge, `_CBA` has the address of
+/// the ECAM, which Linux accepts at any address (`setup_mcfg_map()` in `arch/x86/pci/acpi.c`).
 fn is_in_mcfg(bridge: &HostBridge) -> bool {
     bridge.ecam < u64::from(u32::MAX)
 }
 
-/// PCI Firmware Specification, 4.1.2, MCFG Table: an allocation structure for each bridge.
+/// Writes the MCFG table (PCI Firmware Specification, 4.1.2), which has an allocation structure for
+/// each bridge.
 fn mcfg(body: &mut [u8], bridges: &[HostBridge]) -> Option<usize> {
     let mut out = Out::new(body);
     out.put(&[0; 8])?;
@@ -272,10 +276,10 @@ fn mcfg(body: &mut [u8], bridges: &[HostBridge]) -> Option<usize> {
     Some(out.len)
 }
 
-/// Where all interrupt pins are routed to, for each bridge's `_PRT`.
+/// The routing of all interrupt pins, returned by each bridge's `_PRT`.
 const ROUTING: aml::NameSeg = *b"INTX";
 
-/// 5.2.11.1, Differentiated System Description Table.
+/// Writes the Differentiated System Description Table (5.2.11.1).
 fn dsdt<I>(body: &mut [u8], machine: &Machine<'_, I>) -> Option<usize> {
     let mut aml = aml::Writer::new(body);
     let s5 = u32::from(SLP_TYP_S5);
@@ -283,7 +287,8 @@ fn dsdt<I>(body: &mut [u8], machine: &Machine<'_, I>) -> Option<usize> {
     if let Some(port) = machine.console {
         aml.scope(*b"_SB_", |w| {
             w.device(*b"UAR0", |w| {
-                // A 16550A-compatible port; no interrupt among its resources, so it is polled.
+                // A 16550A-compatible port. It has no interrupt among its resources, so the driver
+                // polls it.
                 w.name(*b"_HID", |w| w.eisa_id(*b"PNP0501"));
                 w.name(*b"_UID", |w| w.integer(0));
                 w.name(*b"_CRS", |w| w.resource_template(|w| w.io(port, 8)));
@@ -302,8 +307,8 @@ fn dsdt<I>(body: &mut [u8], machine: &Machine<'_, I>) -> Option<usize> {
     aml.finish()
 }
 
-/// The motherboard device (PCI Firmware Specification, 4.1.2) that reserves the ECAM of each of
-/// `bridges`. Linux uses none that is not reserved so (`is_acpi_reserved()`).
+/// Writes the motherboard device (PCI Firmware Specification, 4.1.2) that reserves the ECAM of each
+/// of `bridges`. Linux uses an ECAM only if it is reserved in this way (`is_acpi_reserved()`).
 fn ecam_resources(w: &mut aml::Writer<'_>, bridges: &[HostBridge]) {
     w.name(*b"_HID", |w| w.eisa_id(*b"PNP0C02"));
     w.name(*b"_CRS", |w| {
@@ -315,22 +320,22 @@ fn ecam_resources(w: &mut aml::Writer<'_>, bridges: &[HostBridge]) {
     });
 }
 
-/// 6.2.13, `_PRT`: the four pins of any device on the bridge's first bus, all to [`ioapic::GSI`].
-/// Those of devices further below are derived from them (`acpi_pci_irq_lookup()` in
-/// `drivers/acpi/pci_irq.c`).
+/// Writes the package for `_PRT` (6.2.13): it routes the four pins of each device on the bridge's
+/// first bus to [`ioapic::GSI`]. Linux derives the routing of devices further below from this
+/// (`acpi_pci_irq_lookup()` in `drivers/acpi/pci_irq.c`).
 fn interrupt_routing(w: &mut aml::Writer<'_>) {
     const DEVICES: u32 = 32;
     const PINS: u32 = 4;
     w.packages((DEVICES * PINS) as u8, |w| {
         for (device, pin) in (0..DEVICES).flat_map(|device| (0..PINS).map(move |pin| (device, pin)))
         {
-            // Any function of the device; no link device but a GSI.
+            // Any function of the device; a GSI instead of a link device.
             w.package(&[(device << 16) | 0xffff, pin, 0, ioapic::GSI]);
         }
     });
 }
 
-/// A PCI Express host bridge, the `index`th.
+/// Writes the `index`th PCI Express host bridge.
 fn host_bridge(w: &mut aml::Writer<'_>, index: u8, bridge: &HostBridge) {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     let digit = |value: u8| DIGITS[usize::from(value & 0xf)];
@@ -364,26 +369,27 @@ fn host_bridge(w: &mut aml::Writer<'_>, index: u8, bridge: &HostBridge) {
     });
 }
 
-/// The UUID of [`operating_system_capabilities`], 33DB4D5B-1FF7-401C-9657-7441C03DD766, as its bytes
-/// lie in memory (PCI Firmware Specification, 4.5.1).
+/// The UUID of [`operating_system_capabilities`], 33DB4D5B-1FF7-401C-9657-7441C03DD766, in memory
+/// byte order (PCI Firmware Specification, 4.5.1).
 const OSC_UUID: [u8; 16] = [
     0x5b, 0x4d, 0xdb, 0x33, 0xf7, 0x1f, 0x1c, 0x40, 0x96, 0x57, 0x74, 0x41, 0xc0, 0x3d, 0xd7, 0x66,
 ];
-// ACPI specification, 6.2.11: what is returned in the first doubleword.
+// ACPI specification, 6.2.11: the status bits in the first doubleword that `_OSC` returns.
 const OSC_UNRECOGNIZED_UUID: u32 = 1 << 2;
 const OSC_CAPABILITIES_MASKED: u32 = 1 << 4;
-/// PCI Firmware Specification, 4.5.1, control field: what a successor may control. That is the PCI
-/// Express capability of its own devices, without which Linux asks for nothing else and leaves the
-/// power states of the links between them alone (`negotiate_os_control()`).
+/// PCI Firmware Specification, 4.5.1, control field: the features that a successor may control.
+/// This is only the PCI Express capability of its own devices. Without that, Linux requests no
+/// other feature, and leaves link power management (ASPM) alone (`negotiate_os_control()`).
 ///
-/// Not among it is what reaches the bridge above, which is the first OS's: power management events,
-/// error reporting and latency tolerance messages go there (bits 2, 3 and 5), and containment (bit 7)
-/// comes with error reporting. The devices keep what the first OS has set up of it. Nor is hot plug
-/// (bits 0 and 1): the first OS gets back what it gave.
+/// Not granted are features whose messages go to the bridge above, which belongs to the first OS:
+/// power management events, error reporting and latency tolerance reporting (bits 2, 3 and 5).
+/// Downstream port containment (bit 7) depends on error reporting. The devices keep what the first
+/// OS has set up for these features. Hot plug (bits 0 and 1) is not granted either: the first OS
+/// must get back the devices that it gave.
 const OSC_GRANTED: u32 = 1 << 4;
 
-/// 6.2.11, `_OSC` of a PCI Express host bridge. Linux asks until nothing is masked, and only then
-/// takes control (`acpi_pci_osc_control_set()`).
+/// Writes `_OSC` (6.2.11) of a PCI Express host bridge. Linux repeats the request until no
+/// capability is masked, and only then takes control (`acpi_pci_osc_control_set()`).
 fn operating_system_capabilities(w: &mut aml::Writer<'_>) {
     use Operand::{Arg, Buffer, Integer, Local, Name};
     const STATUS: Operand<'_> = Name(*b"STAT");

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! ACPI Machine Language, as much as a successor's DSDT needs.
+//! A writer for ACPI Machine Language (AML), as far as a successor's DSDT needs it.
 //!
-//! Reference: ACPI specification 6.5, chapter 20 "ACPI Machine Language (AML)"; resource
-//! descriptors are those of section 6.4.
+//! Reference: ACPI specification 6.5, chapter 20 "ACPI Machine Language (AML)", and section 6.4 for
+//! resource descriptors.
 
 use crate::memory::memmap::Range;
 
@@ -31,30 +31,30 @@ const ELSE_OP: u8 = 0xa1;
 const RETURN_OP: u8 = 0xa4;
 const ROOT_CHAR: u8 = b'\\';
 
-/// MethodFlags (20.2.5.2): one thread at a time, as a method must be that creates names.
+/// MethodFlags (20.2.5.2): one thread at a time, which a method that creates names must be.
 const SERIALIZED: u8 = 1 << 3;
 
 /// I/O port descriptor (6.4.2.5): type 0, name 8, length 7.
 const IO_PORT: u8 = 0x47;
 /// The device decodes all 16 address bits.
 const DECODE_16: u8 = 1;
-/// End tag (6.4.2.9): name 0xf, length 1; a checksum of 0 counts as right.
+/// End tag (6.4.2.9): name 0xf, length 1; a checksum of 0 is always valid.
 const END_TAG: [u8; 2] = [0x79, 0];
 
-// Address space descriptors (6.4.3.5) with fields of 64 and of 16 bits.
+// Address space descriptors (6.4.3.5) with 64-bit and with 16-bit fields.
 const QWORD_ADDRESS_SPACE: u8 = 0x8a;
 const WORD_ADDRESS_SPACE: u8 = 0x88;
-/// Of their flags: the device itself uses it, and does not pass it on to its children.
+/// General flags: the device itself uses the range, and does not pass it on to its children.
 const CONSUMER: u8 = 1 << 0;
-/// Neither the first nor the last address can be changed. Clear: positive decode.
+/// Minimum and maximum address are fixed. Bit 1 is clear: positive decode.
 const FIXED: u8 = (1 << 2) | (1 << 3);
 
-/// What kind of addresses there are: the resource type, and the flags of that type.
+/// The kind of addresses: the resource type, and the type-specific flags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Space {
-    /// Memory that is not cached, for reads and writes.
+    /// Non-cacheable, read-write memory.
     Memory,
-    /// Memory that may be prefetched.
+    /// Prefetchable, read-write memory.
     Prefetchable,
     /// I/O ports.
     Io,
@@ -65,29 +65,29 @@ pub enum Space {
 impl Space {
     const fn type_and_flags(self) -> [u8; 2] {
         match self {
-            // 6.4.3.5.5: read and write; attributes 3 in bits 1 and 2 are "prefetchable".
+            // 6.4.3.5.5: bit 0 is "read-write"; 3 in bits 1 and 2 is "prefetchable".
             Space::Memory => [0, 1],
             Space::Prefetchable => [0, 1 | (3 << 1)],
-            // The entire range, of ISA and other addresses.
+            // The entire range: ISA and non-ISA addresses.
             Space::Io => [1, 3],
             Space::Buses => [2, 0],
         }
     }
 }
 
-/// Writes terms one after the other into memory that it is given.
+/// Writes terms one after the other into a buffer.
 ///
-/// What no longer fits is dropped, and [`Writer::finish`] then says so.
+/// Drops what no longer fits; [`Writer::finish`] reports that.
 pub struct Writer<'a> {
     out: &'a mut [u8],
     len: usize,
     overflowed: bool,
 }
 
-/// A name segment: four characters, shorter names filled up with `_`.
+/// A name segment: four characters, padded with `_`.
 pub type NameSeg = [u8; 4];
 
-/// What a term of a method works on.
+/// An operand of a term in a method.
 #[derive(Clone, Copy, Debug)]
 pub enum Operand<'a> {
     /// An argument of the method, 0 to 6.
@@ -98,12 +98,12 @@ pub enum Operand<'a> {
     Name(NameSeg),
     /// A constant.
     Integer(u32),
-    /// A constant of as many bytes.
+    /// A constant buffer of these bytes.
     Buffer(&'a [u8]),
 }
 
 impl<'a> Writer<'a> {
-    /// A writer that starts at the beginning of `out`.
+    /// Makes a writer that starts at the beginning of `out`.
     pub fn new(out: &'a mut [u8]) -> Self {
         Writer {
             out,
@@ -112,7 +112,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// The bytes written, or [`None`] if they were too many.
+    /// Returns the number of bytes written, or [`None`] if they did not fit.
     pub fn finish(self) -> Option<usize> {
         (!self.overflowed).then_some(self.len)
     }
@@ -127,7 +127,8 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// What `body` writes, and before it what `head` writes, which is told its length.
+    /// Writes what `body` writes, preceded by what `head` writes. `head` gets the length of the
+    /// body.
     fn behind(&mut self, head: impl FnOnce(&mut Self, usize), body: impl FnOnce(&mut Self)) {
         let start = self.len;
         body(self);
@@ -138,10 +139,10 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// What `body` writes, with its PkgLength (20.2.4) before it.
+    /// Writes what `body` writes, preceded by its PkgLength (20.2.4).
     fn package_of(&mut self, body: impl FnOnce(&mut Self)) {
-        // The length counts its own bytes: 6 bits in one byte, or 4 bits and 8 more in each
-        // further one.
+        // The length includes PkgLength itself: 6 bits in one byte, or 4 bits and 8 more in each
+        // further byte.
         let head = |w: &mut Self, body_len| match body_len {
             0..=0x3e => w.bytes(&[(body_len + 1) as u8]),
             0x3f..=0xffd => {
@@ -179,7 +180,7 @@ impl<'a> Writer<'a> {
         });
     }
 
-    /// `Name (name, value)`, `value` being what `value` writes.
+    /// `Name (name, value)`; `value` writes the value.
     pub fn name(&mut self, name: NameSeg, value: impl FnOnce(&mut Self)) {
         self.bytes(&[NAME_OP]);
         self.bytes(&name);
@@ -193,10 +194,10 @@ impl<'a> Writer<'a> {
         value(self);
     }
 
-    /// An integer constant, in the shortest of its forms.
+    /// Writes an integer constant in its shortest form.
     pub fn integer(&mut self, value: u64) {
         match value {
-            // ZeroOp and OneOp are the values themselves.
+            // The opcodes ZeroOp and OneOp are 0 and 1.
             0 | 1 => self.bytes(&[value as u8]),
             2..=0xff => self.bytes(&[BYTE_PREFIX, value as u8]),
             0x100..=0xffff => {
@@ -355,7 +356,7 @@ impl<'a> Writer<'a> {
         self.bytes(&[IO_PORT, DECODE_16, low, high, low, high, 1, len]);
     }
 
-    /// `WordBusNumber` (6.4.3.5.3): buses that a host bridge passes on.
+    /// `WordBusNumber` (6.4.3.5.3): bus numbers that a host bridge passes on.
     pub fn bus_numbers(&mut self, buses: &Range) {
         self.address_space::<2>(WORD_ADDRESS_SPACE, Space::Buses, FIXED, buses);
     }
@@ -370,7 +371,7 @@ impl<'a> Writer<'a> {
         self.address_space::<8>(QWORD_ADDRESS_SPACE, Space::Memory, FIXED | CONSUMER, memory);
     }
 
-    /// An address space descriptor whose fields have `N` bytes.
+    /// Writes an address space descriptor with fields of `N` bytes.
     fn address_space<const N: usize>(&mut self, tag: u8, space: Space, flags: u8, range: &Range) {
         // Granularity, first, last, translation offset and length.
         let fields = [0, range.start(), range.end() - 1, 0, range.len()];

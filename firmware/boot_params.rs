@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `boot_params`, the "zero page", that a kernel is entered with.
+//! Writes `boot_params`, the "zero page", which is passed to the kernel.
 //!
 //! Reference: Documentation/arch/x86/zero-page.rst and boot.rst; `struct boot_params` in
-//! `arch/x86/include/uapi/asm/bootparam.h`. No real-mode setup code runs, so that the boot loader
-//! fills in what that would have found out: here, the memory map and the EFI firmware.
+//! `arch/x86/include/uapi/asm/bootparam.h`. The kernel's real-mode setup code does not run, so Mint
+//! fills in what that code would find out: the memory map and the EFI firmware.
 
 use crate::firmware::host_bridge::{HostBridge, MAX_BRIDGES};
 use crate::firmware::{e820, efi};
 use crate::image::layout::Layout;
 use crate::image::setup_header::{self, SetupHeader};
 
-/// Bytes of `boot_params`.
+/// Size of `boot_params` in bytes.
 pub const LEN: usize = 4096;
 
 const ACPI_RSDP_ADDR: usize = 0x070;
@@ -27,21 +27,21 @@ const RAMDISK_IMAGE: usize = 0x218;
 const RAMDISK_SIZE: usize = 0x21c;
 const CMD_LINE_PTR: usize = 0x228;
 const E820_TABLE: usize = 0x2d0;
-/// `E820_MAX_ENTRIES_ZEROPAGE`. Three are the memory's.
+/// `E820_MAX_ENTRIES_ZEROPAGE`. Three entries are for memory, the others for ECAMs.
 const E820_MAX_ENTRIES: usize = 128;
 const _: () = assert!(3 + MAX_BRIDGES <= E820_MAX_ENTRIES);
 
-/// A boot loader without a number of its own.
+/// "Undefined boot loader": a boot loader without an assigned ID.
 const LOADER_UNDEFINED: u8 = 0xff;
 
-// `efi_loader_signature`: how wide the firmware is.
+// `efi_loader_signature`: 32-bit or 64-bit firmware.
 const EFI32_LOADER_SIGNATURE: [u8; 4] = *b"EL32";
 const EFI64_LOADER_SIGNATURE: [u8; 4] = *b"EL64";
-/// `enum efi_secureboot_mode` in `include/linux/efi.h`: known to be off.
+/// `efi_secureboot_mode_disabled` in `include/linux/efi.h`.
 const SECURE_BOOT_DISABLED: u8 = 2;
 
-/// Writes `boot_params` for a successor that boots the kernel with `setup_header`, has `bridges`, its
-/// RSDP at `rsdp`, and is on the firmware `efi` if it knows EFI.
+/// Writes `boot_params` for a successor with `layout` and `bridges`, whose kernel has
+/// `setup_header`. The RSDP is at `rsdp`. `efi` is the EFI firmware, if the kernel supports EFI.
 pub fn write(
     page: &mut [u8; LEN],
     setup_header: &SetupHeader,
@@ -63,7 +63,7 @@ pub fn write(
         EXT_CMD_LINE_PTR,
         high_half(layout.command_line.start()),
     );
-    // Both are 0 if there is none, whatever the file has there.
+    // Both are 0 if there is no initrd, whatever the setup header in the file says.
     let (initrd, initrd_len) = layout
         .initrd
         .map_or((0, 0), |initrd| (initrd.start(), initrd.len()));

@@ -1,50 +1,52 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The command line of a successor: what the person gave, and what it needs to keep to itself.
+//! The command line of a successor: the parameters that a person gave, and those that keep the
+//! kernel off shared hardware.
 //!
-//! Each parameter that is added keeps the kernel off something it would share with the others;
-//! one that would undo that is refused rather than overridden, so that what a person writes is
-//! what the kernel gets.
+//! Each parameter that Mint adds keeps the kernel off something that it would share with the other
+//! systems. If the person's command line contradicts such a parameter, Mint refuses it rather than
+//! overriding it: the kernel gets what the person wrote.
 
 use crate::image::kernel_image::Mode;
 use crate::memory::kernel_params::{params, strtoull, Param};
 use core::fmt::{self, Write};
 
-/// What the machine and the OS's configuration contribute to the command line.
+/// Facts about the machine, the kernel and the OS's configuration that the added parameters depend
+/// on.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts {
     /// The frequency of the TSC in kHz.
     pub tsc_khz: u32,
     /// The I/O port of the successor's own serial port, if it has one.
     pub console: Option<u16>,
-    /// Whether it has PCI host bridges.
+    /// Whether the successor has PCI host bridges.
     pub pci: bool,
-    /// Whether the kernel knows EFI firmware, by which alone it can be reset.
+    /// Whether the kernel supports EFI, its only way to be reset alone.
     pub efi: bool,
-    /// How the kernel is entered, which tells a 32-bit one.
+    /// The CPU mode in which the kernel is entered: [`Mode::Protected`] means a 32-bit kernel.
     pub mode: Mode,
 }
 
-/// What was written.
+/// The command line that was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Written {
     /// Length of the command line without the terminating zero.
     pub len: usize,
-    /// Whether the person wants the successor to be restarted when it panics.
+    /// Whether the person wants Mint to restart the successor after a panic.
     pub restarts_on_panic: bool,
 }
 
 /// Why a command line can't be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error<'a> {
-    /// The person's parameter undoes what keeps the systems apart.
+    /// A parameter that the person gave would break the isolation of the systems.
     Conflict {
         /// The parameter, as written.
         given: &'a str,
-        /// What it would break.
+        /// The reason.
         why: &'static str,
     },
-    /// The whole does not fit; the longest that would, in bytes.
+    /// The whole command line is too long; this is the maximum length in bytes.
     TooLong(usize),
 }
 
@@ -62,7 +64,7 @@ impl fmt::Display for Error<'_> {
     }
 }
 
-/// Parameters that no successor may have, and why.
+/// Parameters that are refused for each successor, and the reason.
 const REFUSED: &[(&str, &str)] = &[
     ("memmap", "the memory map is made from 'memory'"),
     ("acpi", "the ACPI tables tell it which CPUs are its own"),
@@ -79,7 +81,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("i8042.nopnp", "the keyboard controller is the first OS's"),
     ("kgdboc", "it would write to a port of the first OS"),
     ("bootconfig", "parameters in the initrd can't be checked"),
-    // What 8250.nr_uarts was called for a while; some kernels still know it.
+    // An old name of 8250.nr_uarts, which some kernels still accept.
     (
         "8250_core.nr_uarts",
         "the other serial ports are not its own",
@@ -90,11 +92,11 @@ const REFUSED: &[(&str, &str)] = &[
     ),
 ];
 
-/// Options of `pci=` that a successor with PCI host bridges may have: they only change what is done
-/// with its own devices (`pci_setup()` in `drivers/pci/pci.c`, `pcibios_setup()` in
-/// `arch/x86/pci/common.c`). Of the others, some bring back an access by [`PCI_PORTS`] (conf1, bios),
-/// some put devices where they would be others' (nocrs, assign-busses), and some leave it without
-/// any (off, nomsi, nommconf, nodomains).
+/// Options of `pci=` that a successor with PCI host bridges may have. They only change how the
+/// kernel treats its own devices (`pci_setup()` in `drivers/pci/pci.c`, `pcibios_setup()` in
+/// `arch/x86/pci/common.c`). Some of the other options re-enable access by [`PCI_PORTS`] (conf1,
+/// bios), some move devices to addresses that belong to other systems (nocrs, assign-busses), and
+/// some leave the successor without devices (off, nomsi, nommconf, nodomains).
 const PCI_OPTIONS: &[&str] = &[
     "noearly",
     "nobios",
@@ -106,43 +108,43 @@ const PCI_OPTIONS: &[&str] = &[
     "norom",
 ];
 
-/// The PCI configuration ports and how many they are, as `reserve=` takes them.
+/// The PCI configuration ports and their number, in the syntax of `reserve=`.
 const PCI_PORTS: &str = "0xcf8,8";
 
-/// Parameters by which the decompressor would touch what is not the successor's:
+/// Parameters that make the decompressor access hardware or tables that are not the successor's:
 /// `console_init()` in `arch/x86/boot/early_serial_console.c`, `get_cmdline_acpi_rsdp()` in
 /// `arch/x86/boot/compressed/acpi.c`.
 const DECOMPRESSOR: &[&str] = &["acpi_rsdp", "console", "earlyprintk"];
 
-/// How long a kernel waits before it asks for a reset when it panics: it does not wait. As sysctl,
-/// since that counts from the start of init on: `efi_reboot()` calls nothing useful before the EFI
-/// runtime services are set up, and what comes after it resets the whole machine
-/// (`native_machine_emergency_restart()`).
+/// The delay between a panic and the reboot; [`PANIC_AT_ONCE`] means none. Mint sets the sysctl
+/// rather than `panic=`, since the kernel applies sysctl parameters only when it starts init.
+/// Before the EFI runtime services are set up, `efi_reboot()` has no effect, and the next method
+/// that the kernel tries resets the whole machine (`native_machine_emergency_restart()`).
 const PANIC: &str = "sysctl.kernel.panic";
 const PANIC_AT_ONCE: i32 = -1;
 
-/// I/O ports, as start and length, that a driver is refused when it asks for them: the configuration
-/// ports of a Super I/O chip, an index and a data register each. Where its UART is a 16550A, a kernel
-/// with `CONFIG_SERIAL_8250_FINTEK` writes to both to see whether it is one of Fintek's
-/// (`fintek_8250_enter_key()`). `reserve_setup()` in `kernel/resource.c` takes four ranges in all, the
-/// first that it meets.
+/// I/O ports, as start and length, that drivers can't request: the configuration ports of a Super
+/// I/O chip, at two possible places, an index and a data register each. If a UART is a 16550A, a
+/// kernel with `CONFIG_SERIAL_8250_FINTEK` writes to both places to see whether it belongs to a
+/// Fintek chip (`fintek_8250_enter_key()`). `reserve_setup()` in `kernel/resource.c` accepts four
+/// ranges in all, the first that it meets.
 const RESERVED_PORTS: &str = "0x2e,2,0x4e,2";
 
-/// Functions that the kernel is not to call when it starts. The first makes the device of the PC speaker,
-/// whose driver writes to ports 0x42, 0x43 and 0x61. The second reads port 0x87, to see whether there is
-/// a DMA controller. The third reads why an AMD machine was reset last, from its chipset, and clears that.
-/// A kernel that does not have them takes no notice.
+/// Initcalls that the kernel must skip. The first makes the device of the PC speaker, whose driver
+/// writes to ports 0x42, 0x43 and 0x61. The second reads port 0x87 to see whether there is a DMA
+/// controller. The third reads from the chipset why an AMD machine was last reset, and clears that.
+/// A kernel ignores names that it does not have.
 const BLACKLISTED_INITCALLS: &str = "add_pcspkr,i8237A_init_ops,print_s5_reset_status_mmio";
 
-/// As much of a console's name as the decompressor reads (`parse_console_uart8250()`).
+/// The length of a console's name that the decompressor reads (`parse_console_uart8250()`).
 const CONSOLE_LEN: usize = 64;
 
-/// Writes the command line and its terminating zero into `out`. `limit` is the longest that the
-/// kernel takes.
+/// Writes the command line and its terminating zero into `out`. `limit` is the maximum length that
+/// the kernel supports.
 ///
 /// # Errors
 ///
-/// [`Error::Conflict`] and [`Error::TooLong`]; what is in `out` is then of no use.
+/// [`Error::Conflict`] or [`Error::TooLong`]; the contents of `out` are then undefined.
 pub fn write<'a>(
     given: &'a str,
     facts: &Facts,
@@ -160,7 +162,7 @@ pub fn write<'a>(
         len: 0,
     };
     match facts.mode {
-        // IPIs to all (reboot, panic, stop_machine) would otherwise be sent by shorthand.
+        // Otherwise IPIs to all CPUs (reboot, panic, stop_machine) use the broadcast shorthand.
         Mode::Long => line.own(
             "no_ipi_broadcast",
             format_args!("1"),
@@ -187,17 +189,17 @@ pub fn write<'a>(
             "the PCI configuration ports are the first OS's",
         )?;
     }
-    // VMX root operation blocks INIT, by which its CPUs are stopped; KVM of 6.12 and later would
-    // enter it when it is loaded rather than when a virtual machine runs.
+    // In VMX root operation a CPU blocks INIT, which Mint needs to stop it. KVM since 6.12 would
+    // enter VMX root operation when its module is loaded rather than when a virtual machine starts.
     line.own(
         "kvm.enable_virt_at_load",
         format_args!("0"),
         "its CPUs could not be stopped",
     )?;
-    // Both add to what the person gives: neither can be undone.
+    // Both lists are added to those that the person gives; a parameter can't undo them.
     line.push(format_args!("reserve={RESERVED_PORTS}"))?;
     line.push(format_args!("initcall_blacklist={BLACKLISTED_INITCALLS}"))?;
-    // Whatever CONFIG_PANIC_TIMEOUT is; see PANIC.
+    // Overrides CONFIG_PANIC_TIMEOUT; see PANIC.
     line.push(format_args!("panic=0"))?;
     line.own(
         "8250.nr_uarts",
@@ -205,28 +207,29 @@ pub fn write<'a>(
         "the other serial ports are not its own",
     )?;
     if let Some(port) = facts.console {
-        // By its port: as ttyS0 it would be the PC's first port until ACPI has told of this one
-        // (univ8250_console_setup()). It becomes ttyS0 then.
+        // Named by its port: ttyS0 is the PC's first serial port until ACPI has reported this one
+        // (univ8250_console_setup()). Then this port becomes ttyS0.
         if !params(given).any(|param| param.is("console") && is_console_on_port(&param)) {
             line.push(format_args!("console=uart8250,io,{port:#x},115200"))?;
         }
     }
     if facts.efi {
-        // By its type Mint tells the reset after a panic from others (mailbox.rs). That EFI is
-        // named also keeps `efi_reboot_required()` from making all of them warm.
+        // Mint recognizes the reset after a panic by its type, warm (mailbox.rs). Naming EFI also
+        // keeps `efi_reboot_required()` from making all resets warm.
         line.own(
             "reboot",
             format_args!("efi,panic_warm"),
             "another way would reset the whole machine, or look like a panic",
         )?;
-        // Where it is off by default (CONFIG_EFI_DISABLE_RUNTIME, real-time kernels).
+        // Some kernels disable the runtime services by default (CONFIG_EFI_DISABLE_RUNTIME,
+        // real-time kernels).
         line.push(format_args!("efi=runtime"))?;
         match panic {
             Some(0) => {}
             timeout => line.push(format_args!("{PANIC}={}", timeout.unwrap_or(PANIC_AT_ONCE)))?,
         }
     }
-    // All but the `panic=`, which were told by the sysctl.
+    // Everything that the person gave, except panic timeouts, which the sysctl above has replaced.
     let mut rest = given;
     for param in params(given).filter(|param| is_panic(param)) {
         let start = param.text.as_ptr() as usize - rest.as_ptr() as usize;
@@ -242,12 +245,13 @@ pub fn write<'a>(
 }
 
 fn is_panic(param: &Param<'_>) -> bool {
-    // process_sysctl_arg() (fs/proc/proc_sysctl.c) takes both separators, and several in a row.
+    // process_sysctl_arg() (fs/proc/proc_sysctl.c) accepts both separators, and several in a row.
     let sysctl = param.name.split(['.', '/']).filter(|part| !part.is_empty());
     param.is("panic") || sysctl.eq(["sysctl", "kernel", "panic"])
 }
 
-/// What the person wants to happen when the kernel panics: nothing if 0, else a restart.
+/// Returns the panic timeout that the person gave, if any: 0 means no restart, anything else means
+/// a restart.
 fn panic_timeout(given: &str, efi: bool) -> Result<Option<i32>, Error<'_>> {
     let Some(param) = params(given).filter(is_panic).last() else {
         return Ok(None);
@@ -268,8 +272,8 @@ fn panic_timeout(given: &str, efi: bool) -> Result<Option<i32>, Error<'_>> {
     Ok(Some(timeout))
 }
 
-/// What the kernel's decompressor would take for its parameters: it reads the line for itself, and
-/// knows neither quotes nor `--` (`__cmdline_find_option()` in `arch/x86/boot/cmdline.c`).
+/// Returns the parameters that the kernel's decompressor would see. It parses the line by itself,
+/// and knows neither quotes nor `--` (`__cmdline_find_option()` in `arch/x86/boot/cmdline.c`).
 fn decompressor_params(line: &str) -> impl Iterator<Item = Param<'_>> {
     line.split(|c| c <= ' ').filter_map(|text| {
         let (name, value) = text.split_once('=')?;
@@ -278,14 +282,14 @@ fn decompressor_params(line: &str) -> impl Iterator<Item = Param<'_>> {
             value: Some(value),
             text,
         };
-        // Of consoles it only knows those that are named by their address.
+        // It supports only consoles that are named by their address.
         let known =
             DECOMPRESSOR.contains(&name) && (name != "console" || is_console_on_port(&param));
         known.then_some(param)
     })
 }
 
-/// Refuses what is in [`REFUSED`], and a console on a port that is not `own`.
+/// Refuses the parameters in [`REFUSED`], and a console on another port than `own`.
 fn refuse_foreign<'a>(param: &Param<'a>, own: Option<u16>) -> Result<(), Error<'a>> {
     let conflict = |why| Error::Conflict {
         given: param.text,
@@ -300,7 +304,7 @@ fn refuse_foreign<'a>(param: &Param<'a>, own: Option<u16>) -> Result<(), Error<'
             "without EFI a reboot in it resets the whole machine",
         ));
     }
-    // A number alone is that of a ttyS as well (console_setup()).
+    // A bare number means a ttyS as well (console_setup()).
     let is_by_number = value.starts_with("ttyS") || value.starts_with(|c: char| c.is_ascii_digit());
     if param.is("console") && is_by_number {
         return Err(conflict(
@@ -322,13 +326,13 @@ fn refuse_foreign<'a>(param: &Param<'a>, own: Option<u16>) -> Result<(), Error<'
     }
 }
 
-/// Whether `param` makes a serial port a console that is named by its address.
+/// Returns whether `param` names a serial port by its address to make it a console.
 fn is_console_on_port(param: &Param<'_>) -> bool {
     param.is("earlycon")
         || (param.is("console") && param.value.is_some_and(|value| value.starts_with("uart")))
 }
 
-/// The command line as it grows in `out`, never beyond `max` bytes.
+/// The command line being written to `out`; at most `max` bytes.
 struct Line<'a, 'b> {
     given: &'a str,
     out: &'b mut [u8],
@@ -337,14 +341,15 @@ struct Line<'a, 'b> {
 }
 
 impl<'a> Line<'a, '_> {
-    /// Adds what only a 32-bit kernel is told.
+    /// Adds the parameters that only a 32-bit kernel gets.
     fn own_of_32_bit(&mut self) -> Result<(), Error<'a>> {
-        // IPIs go by APIC ID. By default they go by logical IDs, which count from each system's
-        // own CPU 0, whatever the FADT says (`apic_default` in arch/x86/kernel/apic/probe_32.c).
+        // Address IPIs by APIC ID. By default a 32-bit kernel addresses them by logical IDs, which
+        // count from each system's own CPU 0, whatever the FADT says (`apic_default` in
+        // arch/x86/kernel/apic/probe_32.c).
         self.push(format_args!("apic=bigsmp"))?;
-        // This driver sends none by shorthand, but has no other function for IPIs to all but
-        // itself: as with `no_ipi_broadcast=1`, where some of its CPUs never come up it would call
-        // a null pointer (`apic_send_IPI_allbutself()`).
+        // The bigsmp driver never uses shorthands, but lacks `send_IPI_mask_allbutself()`. The
+        // kernel would call that null pointer with `no_ipi_broadcast=1`, or if some CPUs never come
+        // up (`apic_send_IPI_allbutself()`).
         self.own(
             "no_ipi_broadcast",
             format_args!("0"),
@@ -356,12 +361,12 @@ impl<'a> Line<'a, '_> {
                 why: "a 32-bit kernel would crash when it reboots; give it fewer 'cpus'",
             });
         }
-        // ISA plug and play would write to ports of the first OS (`isapnp_isolate()`).
+        // ISA Plug and Play would write to I/O ports of the first OS (`isapnp_isolate()`).
         self.push(format_args!("noisapnp"))
     }
 
-    /// Adds what a kernel with PCI host bridges is told, so that it accesses the configuration space
-    /// of its own devices only, by ECAM.
+    /// Adds the parameters of a kernel with PCI host bridges, so that it accesses only the
+    /// configuration space of its own devices, by ECAM.
     fn own_of_pci(&mut self, mode: Mode) -> Result<(), Error<'a>> {
         let is_allowed = |param: &Param<'_>| {
             let mut options = param.value.unwrap_or("").split(',');
@@ -374,19 +379,20 @@ impl<'a> Line<'a, '_> {
                 why: "it would reach beyond the PCI devices that are its own, or lose them",
             });
         }
-        // `early_pci_allowed()` (arch/x86/pci/early.c), and the BIOS that 32-bit kernels would call
-        // (`pci_pcbios_init()` in arch/x86/pci/pcbios.c).
+        // Disables `early_pci_allowed()` (arch/x86/pci/early.c), and the PCI BIOS, which 32-bit
+        // kernels would call (`pci_pcbios_init()` in arch/x86/pci/pcbios.c).
         self.push(match mode {
             Mode::Long => format_args!("pci=noearly"),
             Mode::Protected => format_args!("pci=noearly,nobios"),
         })?;
-        // `pci_direct_probe()` (arch/x86/pci/direct.c) can't get them then. The first one to reserve
-        // them does, and this comes first (`reserve_setup()` in kernel/resource.c).
+        // With the ports reserved, `pci_direct_probe()` (arch/x86/pci/direct.c) can't request them.
+        // The first `reserve=` of a port counts, and this one comes first (`reserve_setup()` in
+        // kernel/resource.c).
         self.push(format_args!("reserve={PCI_PORTS}"))
     }
 
-    /// Adds `name=value`, unless the person gave just that; `why` it must be so if they gave
-    /// something else.
+    /// Adds `name=value`, unless the person gave exactly that. Fails if they gave another value;
+    /// `why` is the reason in the error.
     fn own(
         &mut self,
         name: &'static str,
@@ -410,8 +416,8 @@ impl<'a> Line<'a, '_> {
         Ok(())
     }
 
-    /// Adds what the person gave, if it is more than spaces. Those at its end may be part of a
-    /// quote that is not closed.
+    /// Adds text that the person gave, unless it is only spaces. Keeps spaces at its end, which may
+    /// be part of a quoted value that is not closed.
     fn push_given(&mut self, text: &str) -> Result<(), Error<'a>> {
         match text.trim_start_matches(' ') {
             "" => Ok(()),
@@ -419,7 +425,7 @@ impl<'a> Line<'a, '_> {
         }
     }
 
-    /// Adds `text`, behind a space where it is not the first.
+    /// Adds `text`, with a space before it unless it is the first.
     fn push(&mut self, text: fmt::Arguments<'_>) -> Result<(), Error<'a>> {
         let space = if self.len > 0 { " " } else { "" };
         write!(self, "{space}{text}").map_err(|fmt::Error| Error::TooLong(self.max))

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The memory map of a successor: its own memory, the configuration space of its PCI devices, and
-//! nothing else.
+//! The e820 memory map of a successor: its own memory, the configuration space (ECAM) of its PCI
+//! devices, and nothing else.
 //!
 //! Format: ACPI specification 6.5, section 15.1 (INT 15h, E820h); `struct boot_e820_entry` in
 //! `arch/x86/include/uapi/asm/setup_data.h`.
@@ -10,32 +10,32 @@ use crate::firmware::host_bridge::HostBridge;
 use crate::image::layout::Layout;
 use crate::memory::memmap::Range;
 
-/// Bytes of an entry in `boot_params`: address, size (64 bits each) and type (32 bits).
+/// Size of an entry in `boot_params`: address and size (64 bits each) and type (32 bits).
 pub const ENTRY_LEN: usize = 20;
 
-/// What a range is, by the specification's number.
+/// The type of a range, with the number from the specification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Kind {
     /// Usable RAM (AddressRangeMemory).
     Ram = 1,
-    /// Addresses that are taken (AddressRangeReserved).
+    /// Reserved addresses (AddressRangeReserved).
     Reserved = 2,
-    /// Tables, which the kernel keeps its hands off (AddressRangeACPI).
+    /// ACPI tables, which the kernel does not use as RAM (AddressRangeACPI).
     Acpi = 3,
 }
 
 /// One entry of the map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// The memory.
+    /// The address range.
     pub range: Range,
-    /// What it is.
+    /// The type of the range.
     pub kind: Kind,
 }
 
 impl Entry {
-    /// The entry as it stands in `boot_params`.
+    /// Returns the entry in the format of `boot_params`.
     pub fn to_bytes(self) -> [u8; ENTRY_LEN] {
         let mut bytes = [0; ENTRY_LEN];
         bytes[0..8].copy_from_slice(&self.range.start().to_le_bytes());
@@ -45,8 +45,9 @@ impl Entry {
     }
 }
 
-/// The memory of a successor by ascending address, then the ECAM of each of its host bridges, which
-/// the PCI Firmware Specification (3.3, section 4.1.2) allows to be reserved here as well.
+/// Returns the memory of a successor by ascending address, then the ECAM of each of its host
+/// bridges. The PCI Firmware Specification (3.3, section 4.1.2) allows the ECAM to be reserved in
+/// the memory map as well.
 pub fn map<'a>(
     layout: &Layout,
     bridges: &'a [HostBridge],

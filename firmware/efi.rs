@@ -1,20 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The EFI firmware of a successor: tables that lead to `efi_runtime.S`, or `efi_runtime32.S`.
+//! The EFI firmware of a successor: tables that point to the runtime services in `efi_runtime.S` or
+//! `efi_runtime32.S`.
 //!
-//! A kernel with EFI runtime services that is told `reboot=efi` reboots by ResetSystem()
-//! (`native_machine_emergency_restart()` in `arch/x86/kernel/reboot.c`), and with hardware-reduced
-//! ACPI powers off by it as well (`efi_poweroff_required()` in `arch/x86/platform/efi/quirks.c`).
-//! Otherwise a reboot would come to the keyboard controller, which resets the whole machine.
+//! A kernel with EFI runtime services and `reboot=efi` reboots by ResetSystem()
+//! (`native_machine_emergency_restart()` in `arch/x86/kernel/reboot.c`). With hardware-reduced ACPI
+//! it powers off by ResetSystem() too (`efi_poweroff_required()` in
+//! `arch/x86/platform/efi/quirks.c`). Without EFI, a reboot would use the keyboard controller,
+//! which resets the whole machine.
 //!
 //! Reference: UEFI specification 2.10, chapters 4 "EFI System Table", 7.2 "Memory Allocation
-//! Services" and 8 "Services - Runtime Services". What Linux makes of it: `efi.c`, `efi_64.c` and
-//! `efi_32.c` in `arch/x86/platform/efi/`.
+//! Services" and 8 "Services - Runtime Services". Linux evaluates the tables in `efi.c`, `efi_64.c`
+//! and `efi_32.c` in `arch/x86/platform/efi/`.
 
 use crate::image::layout::{Layout, PAGE};
 use crate::memory::memmap::Range;
 
-/// Bytes of a descriptor of the memory map.
+/// Size of a descriptor in the memory map, in bytes.
 pub const DESCRIPTOR_LEN: usize = 40;
 /// EFI_MEMORY_DESCRIPTOR_VERSION.
 pub const DESCRIPTOR_VERSION: u32 = 1;
@@ -23,18 +25,18 @@ pub const DESCRIPTOR_VERSION: u32 = 1;
 const REVISION: u32 = (2 << 16) | 70;
 const SYSTEM_TABLE_SIGNATURE: &[u8; 8] = b"IBI SYST";
 const RUNTIME_SERVICES_SIGNATURE: &[u8; 8] = b"RUNTSERV";
-/// Signature, revision, size, CRC and a reserved word.
+/// Length of EFI_TABLE_HEADER: signature, revision, size, CRC and a reserved word.
 const HEADER_LEN: usize = 24;
 const CRC32: usize = 16;
 
-// Where each stands in its page. The first two are known to `efi_runtime32.S`.
+// Offsets in the page of the tables. `efi_runtime32.S` has copies of the first two.
 const SYSTEM_TABLE: usize = 0;
 const RUNTIME_SERVICES: usize = 0x100;
 const CONFIGURATION_TABLE: usize = 0x200;
 const RT_PROPERTIES: usize = 0x280;
 const VENDOR: usize = 0x2c0;
 
-/// EFI_ACPI_20_TABLE_GUID, as its bytes lie in memory.
+/// EFI_ACPI_20_TABLE_GUID, in memory byte order.
 const ACPI_20_TABLE_GUID: [u8; 16] = [
     0x71, 0xe8, 0x68, 0x88, 0xf1, 0xe4, 0xd3, 0x11, 0xbc, 0x22, 0x00, 0x80, 0xc7, 0x3c, 0x88, 0x81,
 ];
@@ -42,7 +44,7 @@ const ACPI_20_TABLE_GUID: [u8; 16] = [
 const RT_PROPERTIES_TABLE_GUID: [u8; 16] = [
     0x8a, 0x91, 0x66, 0xeb, 0xef, 0x7e, 0x2a, 0x40, 0x84, 0x2e, 0x93, 0x1d, 0x21, 0xc3, 0x8a, 0xe9,
 ];
-// 4.6.2: what is supported of the runtime services after ExitBootServices().
+// 4.6.2: the runtime services that are supported after ExitBootServices().
 const SUPPORTED_SET_VIRTUAL_ADDRESS_MAP: u32 = 1 << 7;
 const SUPPORTED_RESET_SYSTEM: u32 = 1 << 10;
 
@@ -61,7 +63,7 @@ const ACPI_RECLAIM_MEMORY: u32 = 9;
 const MEMORY_WB: u64 = 1 << 3;
 const MEMORY_RUNTIME: u64 = 1 << 63;
 
-/// How wide a firmware is: as the kernel on it, which calls its runtime services
+/// The width of a firmware. It must match the kernel, which calls its runtime services
 /// (`efi_runtime_supported()` in `arch/x86/include/asm/efi.h`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Width {
@@ -72,7 +74,7 @@ pub enum Width {
 }
 
 impl Width {
-    /// Bytes of what the specification calls native: pointers, handles, UINTN.
+    /// Returns the size of the types that the specification calls native: pointers, handles, UINTN.
     const fn native(self) -> usize {
         match self {
             Width::Bits32 => 4,
@@ -81,20 +83,20 @@ impl Width {
     }
 }
 
-/// What `boot_params` says of it.
+/// The fields of `boot_params` about the EFI firmware.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Info {
-    /// How wide it is.
+    /// The width of the firmware.
     pub width: Width,
     /// Address of the system table.
     pub system_table: u64,
-    /// Where the memory map is, exactly its length.
+    /// The memory map, without the unused rest of its page.
     pub memory_map: Range,
 }
 
-/// Writes the tables into `tables` and the memory map into `memory_map`, which are to be the
-/// pages of the same names in `layout`; the RSDP is at `rsdp`. [`None`] if it does not fit, or if
-/// an address has more than `width`.
+/// Writes the tables into `tables` and the memory map into `memory_map`, which must be the pages of
+/// the same names in `layout`. The RSDP is at `rsdp`. Returns [`None`] if something does not fit,
+/// or if an address does not fit in `width`.
 pub fn write(
     tables: &mut [u8; PAGE as usize],
     memory_map: &mut [u8; PAGE as usize],
@@ -114,7 +116,7 @@ pub fn write(
         page.put(VENDOR + 2 * index, &unit.to_le_bytes())?;
     }
 
-    // 4.6.2: version, length, and the services.
+    // 4.6.2: version, length, and the supported services.
     page.put(RT_PROPERTIES, &1u16.to_le_bytes())?;
     page.put(RT_PROPERTIES + 2, &8u16.to_le_bytes())?;
     let supported = SUPPORTED_SET_VIRTUAL_ADDRESS_MAP | SUPPORTED_RESET_SYSTEM;
@@ -177,7 +179,7 @@ pub fn write(
     })
 }
 
-/// A page as it is written, and its physical address.
+/// A page that is being written, and its physical address.
 struct Page<'a> {
     at: u64,
     width: Width,
@@ -196,7 +198,7 @@ impl Page<'_> {
         Some(())
     }
 
-    /// Puts a value of the firmware's width.
+    /// Writes a value of the firmware's native width.
     fn put_native(&mut self, offset: usize, value: u64) -> Option<()> {
         match self.width {
             Width::Bits32 => self.put(offset, &u32::try_from(value).ok()?.to_le_bytes()),
@@ -204,7 +206,8 @@ impl Page<'_> {
         }
     }
 
-    /// 4.2, EFI_TABLE_HEADER of the table at `offset`, whose `len` bytes are written already.
+    /// Writes the EFI_TABLE_HEADER (4.2) of the table at `offset`. The other fields of its `len`
+    /// bytes must have been written before.
     fn header(&mut self, offset: usize, signature: &[u8; 8], len: usize) -> Option<()> {
         self.put(offset, signature)?;
         self.put(offset + 8, &REVISION.to_le_bytes())?;
@@ -214,7 +217,7 @@ impl Page<'_> {
     }
 }
 
-/// The CRC of 4.2: that of IEEE 802.3.
+/// Returns the CRC32 of 4.2, which is the one of IEEE 802.3.
 fn crc32(bytes: &[u8]) -> u32 {
     const POLYNOMIAL: u32 = 0xedb8_8320;
     !bytes.iter().fold(!0, |crc, &byte| {
@@ -224,13 +227,13 @@ fn crc32(bytes: &[u8]) -> u32 {
     })
 }
 
-/// The memory map by ascending address: what [`crate::firmware::e820::map`] says of memory, and the
-/// pages of the firmware that the kernel is to map for the runtime services.
+/// Returns the memory map by ascending address: the memory that [`crate::firmware::e820::map`]
+/// lists, and in it the firmware's pages that the kernel must map for the runtime services.
 ///
-/// The ECAM of a host bridge is not in it. As EfiMemoryMappedIO, which is for what runtime services
-/// access (7.2), it would make Linux take it out of e820 (`efi_remove_e820_mmio()` in
-/// `arch/x86/platform/efi/efi.c`), and count only where ACPI reserves none
-/// (`pci_mmcfg_reserved()` in `arch/x86/pci/mmconfig-shared.c`).
+/// The ECAM of a host bridge is not listed. Its type would be EfiMemoryMappedIO, which is for
+/// memory that runtime services access (7.2). Linux removes such memory from e820
+/// (`efi_remove_e820_mmio()` in `arch/x86/platform/efi/efi.c`), and considers it only where ACPI
+/// reserves no ECAM (`pci_mmcfg_reserved()` in `arch/x86/pci/mmconfig-shared.c`).
 fn descriptors(
     layout: &Layout,
     width: Width,
@@ -240,8 +243,9 @@ fn descriptors(
     let code = |range| Some((range, RUNTIME_SERVICES_CODE, MEMORY_RUNTIME));
     let data = |range| Some((range, RUNTIME_SERVICES_DATA, MEMORY_RUNTIME));
     let runtime = match width {
-        // 32-bit kernels map each region somewhere, where the services must find mailbox and
-        // tables; 64-bit ones map all where they lie.
+        // A 32-bit kernel maps each region at an address of its choice. The services must find
+        // mailbox and tables from there, so these are one region. A 64-bit kernel maps all regions
+        // one to one.
         Width::Bits32 => {
             let all = Range::from_to(layout.mailbox.start(), efi.tables.end())?;
             [code(all), None, None]
@@ -262,7 +266,7 @@ fn descriptors(
         .chain(behind);
     Some(map.map(|(range, kind, attribute)| {
         // 7.2.3, EFI_MEMORY_DESCRIPTOR: type, padding, physical and virtual start, pages,
-        // attribute; the same for all widths.
+        // attribute. The format is the same for both widths.
         let mut bytes = [0; DESCRIPTOR_LEN];
         bytes[0..4].copy_from_slice(&kind.to_le_bytes());
         bytes[8..16].copy_from_slice(&range.start().to_le_bytes());

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The EFI runtime services of a 64-bit successor, for the sake of one:
- * ResetSystem(), by which a kernel with hardware-reduced ACPI reboots and powers
- * off. efi_runtime32.S has those of a 32-bit one.
+ * The EFI runtime services of a 64-bit successor. The only one that does
+ * something is ResetSystem(), by which a kernel with hardware-reduced ACPI
+ * reboots and powers off. efi_runtime32.S is the version for a 32-bit successor.
  *
- * This is data to the first OS. It is copied to a page of the successor's
- * firmware area, right behind its mailbox, and entered by the successor at the
- * page's physical address, since SetVirtualAddressMap() leaves all pointers as
- * they are. firmware/efi.rs has the offsets of the functions, mailbox.rs that
- * of the word. Calling convention: UEFI specification, 2.3.4 "x64 Platforms".
+ * The first OS never executes this code. start.rs copies it to a page of the
+ * successor's firmware area, directly after the mailbox. The successor calls it
+ * at the page's physical address, since this SetVirtualAddressMap() leaves all
+ * pointers as they are. The offsets of the functions are also in
+ * firmware/efi.rs, the offset of the word RESET in firmware/mailbox.rs.
+ * Calling convention: UEFI specification, 2.3.4 "x64 Platforms".
  */
 #include <linux/linkage.h>
 
@@ -30,7 +31,7 @@ SYM_DATA_START(mint_efi_runtime)
 	movabsq	$0x8000000000000003, %rax	/* EFI_UNSUPPORTED */
 	ret
 
-	/* %ecx = EFI_RESET_TYPE. It does not come back; nor may an NMI's end. */
+	/* %ecx = EFI_RESET_TYPE. Never returns, not even after an NMI. */
 	.org	.Lstart + RESET_SYSTEM
 	endbr64
 	cli
@@ -45,6 +46,6 @@ SYM_DATA_START(mint_efi_runtime)
 	xorl	%eax, %eax			/* EFI_SUCCESS */
 	ret
 
-	/* Refused by the assembler if the code is longer. */
+	/* The assembler fails here if the code is longer. */
 	.org	.Lstart + END
 SYM_DATA_END_LABEL(mint_efi_runtime, SYM_L_GLOBAL, mint_efi_runtime_end)

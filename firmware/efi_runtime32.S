@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The EFI runtime services of a 32-bit successor: efi_runtime.S once more, for
- * IA-32. The functions are at the same offsets.
+ * The EFI runtime services of a 32-bit successor: the IA-32 version of
+ * efi_runtime.S. The functions are at the same offsets.
  *
- * A 32-bit kernel maps each region of the memory map that is marked for the
- * runtime services somewhere of its own (efi_map_region() in
- * arch/x86/platform/efi/efi_32.c), and calls them there. Before, with paging
- * off, it tells where by SetVirtualAddressMap(), which moves all pointers as
- * far. Mailbox, code and tables are one region (firmware/efi.rs), so that they
- * keep their distance. Calling convention: UEFI specification, 2.3.2 "IA-32
- * Platforms".
+ * A 32-bit kernel maps each region of the memory map that has the attribute
+ * EFI_MEMORY_RUNTIME at an address of its choice (efi_map_region() in
+ * arch/x86/platform/efi/efi_32.c), and calls the services there. Before that,
+ * with paging off, it passes these addresses to SetVirtualAddressMap(), which
+ * relocates all pointers. Mailbox, code and tables are one region
+ * (firmware/efi.rs), so their distances stay the same. Calling convention: UEFI
+ * specification, 2.3.2 "IA-32 Platforms".
  */
 #include <linux/linkage.h>
 
@@ -21,7 +21,7 @@
 #define PAGE			0x1000
 #define RESET			0x08
 
-/* firmware/efi.rs: the tables are in the page behind the code. */
+/* firmware/efi.rs: the tables are in the page after the code. */
 #define SYSTEM_TABLE		0x00
 #define FIRMWARE_VENDOR		(PAGE + SYSTEM_TABLE + 24)
 #define RUNTIME_SERVICES	(PAGE + SYSTEM_TABLE + 56)
@@ -29,7 +29,7 @@
 #define FUNCTIONS		(PAGE + 0x100 + 24)
 #define FUNCTIONS_COUNT		14
 
-/* EFI_MEMORY_DESCRIPTOR. The high halves are 0, as all of it is below 4 GiB. */
+/* EFI_MEMORY_DESCRIPTOR. The high halves are 0: all memory is below 4 GiB. */
 #define PHYSICAL_START		8
 #define VIRTUAL_START		16
 #define NUMBER_OF_PAGES		24
@@ -44,7 +44,7 @@ SYM_DATA_START(mint_efi_runtime32)
 	movl	$0x80000003, %eax		/* EFI_UNSUPPORTED */
 	ret
 
-	/* 4(%esp) = EFI_RESET_TYPE. It does not come back; nor may an NMI's end. */
+	/* 4(%esp) = EFI_RESET_TYPE. Never returns, not even after an NMI. */
 	.org	.Lstart + RESET_SYSTEM
 	endbr32
 	cli
@@ -59,9 +59,9 @@ SYM_DATA_START(mint_efi_runtime32)
 	jmp	.Lrest
 
 	/*
-	 * 4(%esp) = length of the map, 8(%esp) = that of a descriptor, 16(%esp) = the
-	 * map. The CRCs of the tables are left as they are: no kernel looks at them
-	 * after this.
+	 * 4(%esp) = length of the map, 8(%esp) = length of a descriptor,
+	 * 16(%esp) = address of the map. The CRCs of the tables are not updated: no
+	 * kernel checks them after this.
 	 */
 	.org	.Lstart + SET_VIRTUAL_ADDRESS_MAP
 	endbr32
@@ -103,6 +103,6 @@ SYM_DATA_START(mint_efi_runtime32)
 	popl	%ebx
 	ret
 
-	/* Refused by the assembler if the code is longer. */
+	/* The assembler fails here if the code is longer. */
 	.org	.Lstart + END
 SYM_DATA_END_LABEL(mint_efi_runtime32, SYM_L_GLOBAL, mint_efi_runtime32_end)

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Bytes of a file that may be cut short.
+//! Bounds-checked reads from a file that may be truncated.
 
 use core::fmt;
 
-/// A file ends before what its headers announce.
+/// The file is shorter than its headers say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Truncated {
-    /// How many bytes the headers announce.
+    /// The length in bytes that the headers call for.
     pub needed: u64,
-    /// How many bytes the file has.
+    /// The length of the file in bytes.
     pub len: u64,
 }
 
@@ -27,7 +27,7 @@ impl fmt::Display for Truncated {
 ///
 /// # Errors
 ///
-/// [`Truncated`] if it has fewer.
+/// [`Truncated`] if `file` has fewer.
 pub fn check_len(file: &[u8], needed: u64) -> Result<(), Truncated> {
     let len = file.len() as u64;
     if len < needed {
@@ -36,11 +36,11 @@ pub fn check_len(file: &[u8], needed: u64) -> Result<(), Truncated> {
     Ok(())
 }
 
-/// The `N` bytes of `file` from `offset` on.
+/// Returns the `N` bytes of `file` that start at `offset`.
 ///
 /// # Errors
 ///
-/// [`Truncated`] if `file` ends before them.
+/// [`Truncated`] if `file` ends before the last of these bytes.
 pub fn bytes<const N: usize>(file: &[u8], offset: u64) -> Result<[u8; N], Truncated> {
     check_len(file, offset.saturating_add(N as u64))?;
     let mut bytes = [0; N];

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The x86 kernel image format, bzImage.
+//! Parser for the x86 kernel image format, bzImage.
 //!
 //! Reference: Documentation/arch/x86/boot.rst ("The Real-Mode Kernel Header"), and
 //! `bzImage64_probe()` in `arch/x86/kernel/kexec-bzimage64.c`. Offsets are from the start of the
@@ -17,46 +17,47 @@ use core::fmt;
 const SETUP_SECTS: usize = header::START;
 /// Length of the protected-mode code in units of 16 bytes.
 const SYSSIZE: usize = 0x1f4;
-/// End of `init_size`, the last field of protocol 2.12 that is used here.
+/// End of `init_size`, the last field of boot protocol 2.12 that this parser reads.
 const HEADER_END_MIN: usize = 0x264;
-/// Protocol 2.12: the first with `xloadflags`.
+/// Boot protocol 2.12, the first with `xloadflags`.
 const VERSION_MIN: u16 = 0x020c;
-/// A kernel with CONFIG_EFI_STUB starts like a program for EFI (PE/COFF specification).
+/// MS-DOS signature of a PE/COFF executable. A kernel with CONFIG_EFI_STUB is an EFI application,
+/// and starts with it.
 const MZ: [u8; 2] = *b"MZ";
-/// The 32-bit entry, from the start of the protected-mode code.
+/// Offset of the 32-bit entry point from the start of the protected-mode code.
 const ENTRY_32: u64 = 0;
-/// The 64-bit entry, from the same.
+/// Offset of the 64-bit entry point from the start of the protected-mode code.
 const ENTRY_64: u64 = 0x200;
 
 const SECTOR: usize = 512;
 
-/// Why a file is not a kernel that can be started.
+/// Why a file can't be started as a kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error {
-    /// The file ends before what its header announces.
+    /// The file is shorter than its header says.
     Truncated(Truncated),
-    /// No boot sector signature or no `HdrS`: something else than a bzImage.
+    /// The file has no boot sector signature or no `HdrS`: it is not a bzImage.
     NotBzImage,
-    /// A boot protocol older than 2.12.
+    /// The boot protocol, whose version this is, is older than 2.12.
     OldProtocol(u16),
-    /// The header's length, told by its jump, is impossible.
+    /// The jump over the setup header gives an impossible end of the header, at this file offset.
     HeaderLength(usize),
-    /// A zImage, whose code is loaded below 1 MiB.
+    /// The file is a zImage, whose code is loaded below 1 MiB.
     NotLoadedHigh,
     /// The kernel was built without CONFIG_RELOCATABLE.
     NotRelocatable,
     /// `kernel_alignment` is not a power of two of at least a page.
     Alignment(u32),
-    /// The protected-mode code, of so many bytes, ends before its entry.
+    /// The protected-mode code, of this length in bytes, ends before its entry point.
     CodeLength(u64),
-    /// `init_size` is smaller than the code itself.
+    /// `init_size` is smaller than the protected-mode code.
     InitSize {
-        /// What the header says.
+        /// The value of `init_size` in the header.
         init_size: u32,
-        /// Bytes of protected-mode code.
+        /// Length of the protected-mode code in bytes.
         code: u64,
     },
-    /// `cmdline_size` is 0 or larger than any kernel's.
+    /// `cmdline_size` is 0, or larger than in any kernel.
     CommandLineSize(u32),
 }
 
@@ -99,17 +100,17 @@ impl From<Truncated> for Error {
     }
 }
 
-/// Checks that `file` is a bzImage that can be loaded anywhere, and finds its parts.
+/// Parses `file` as a bzImage and checks that the kernel can be loaded at any address.
 ///
 /// # Errors
 ///
-/// The first thing that is wrong with it; see [`Error`].
+/// Returns the first defect that the parser finds; see [`Error`].
 pub fn parse(file: &[u8]) -> Result<KernelImage, Error> {
     let byte_at = |offset: usize| bytes(file, offset as u64).map(|[byte]| byte);
     let u16_at = |offset: usize| bytes(file, offset as u64).map(u16::from_le_bytes);
     let u32_at = |offset: usize| bytes(file, offset as u64).map(u32::from_le_bytes);
 
-    // A file too short for these is no bzImage at all rather than a bzImage cut short.
+    // A file that is too short for these two fields is reported as no bzImage, not as truncated.
     if u16_at(header::BOOT_FLAG) != Ok(header::BOOT_FLAG_MAGIC)
         || u32_at(header::HEADER) != Ok(header::HEADER_MAGIC)
     {
@@ -130,7 +131,7 @@ pub fn parse(file: &[u8]) -> Result<KernelImage, Error> {
         return Err(Error::NotRelocatable);
     }
     let xloadflags = u16_at(header::XLOADFLAGS)?;
-    // All 64-bit kernels of this protocol have it (`arch/x86/boot/header.S`).
+    // All 64-bit kernels of protocol 2.12 or newer have a 64-bit entry (`arch/x86/boot/header.S`).
     let (mode, entry) = match xloadflags & header::XLF_KERNEL_64 {
         0 => (Mode::Protected, ENTRY_32),
         _ => (Mode::Long, ENTRY_64),
@@ -150,7 +151,8 @@ pub fn parse(file: &[u8]) -> Result<KernelImage, Error> {
         return Err(Error::CodeLength(code));
     }
     let needed = code_start as u64 + code;
-    // The build pads the file to 16 bytes, a signature may follow: longer is right, shorter never.
+    // The build pads the file to 16 bytes, and a signature may follow. So a file may be longer than
+    // this, but not shorter.
     check_len(file, needed)?;
     let init_size = u32_at(header::INIT_SIZE)?;
     if u64::from(init_size) < code {
@@ -162,11 +164,11 @@ pub fn parse(file: &[u8]) -> Result<KernelImage, Error> {
         return Err(Error::CommandLineSize(cmdline_size));
     }
 
-    // The header ends in the first two sectors, before any `code_start`.
+    // The header ends within the first two sectors, and `code_start` is never below their end.
     let mut setup_header = [0; header::END_MAX - header::START];
     let header = &file[header::START..setup_header_end];
     setup_header[..header.len()].copy_from_slice(header);
-    // INVARIANT: `needed` was checked against the length.
+    // INVARIANT: `check_len()` has found that the file has at least `needed` bytes.
     let segment = Segment {
         offset: 0,
         start: code_start,

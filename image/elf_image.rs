@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! An x86-64 `vmlinux`: the kernel as it was linked, which is also what a bzImage unpacks.
+//! Parser for the x86-64 `vmlinux`: the kernel as it was linked, which is also the payload of a
+//! bzImage.
 //!
-//! Reference: System V ABI, "Object Files"; `arch/x86/kernel/vmlinux.lds.S`. It is entered as the
-//! decompressor does it (`extract_kernel()` in `arch/x86/boot/compressed/misc.c`), but where it is
-//! told to be: without KASLR.
+//! Reference: System V ABI, "Object Files"; `arch/x86/kernel/vmlinux.lds.S`. Mint enters the kernel
+//! as the decompressor does (`extract_kernel()` in `arch/x86/boot/compressed/misc.c`), but at the
+//! load address that Mint chose: there is no KASLR.
 //!
-//! Whether it was built with CONFIG_RELOCATABLE is not told by the file, and does not matter. The
-//! 64-bit kernel finds out by itself how far from its linked address it was loaded, which may be
-//! any multiple of 2 MiB (`__startup_64()` in `arch/x86/boot/startup/map_kernel.c`); only the
-//! decompressor knows the option.
+//! The file does not tell whether the kernel was built with CONFIG_RELOCATABLE, and the option does
+//! not matter here: only the decompressor honours it. The 64-bit kernel finds out by itself how far
+//! from its linked address it was loaded. The distance may be any multiple of 2 MiB
+//! (`__startup_64()` in `arch/x86/boot/startup/map_kernel.c`).
 
 use crate::image::{
     bytes::{bytes, check_len, Truncated},
@@ -40,70 +41,71 @@ const MACHINE_X86_64: u16 = 62;
 // "Program Header".
 const LEN: u16 = 56;
 const SEGMENT_LOAD: u32 = 1;
-/// The most that are read; kernels have three to five.
+/// The most program headers that are read. Kernels have three to five.
 const COUNT_MAX: u16 = 16;
 
-/// `__START_KERNEL_map` (`arch/x86/include/asm/page_64_types.h`): the virtual address of physical
-/// address 0 in the kernel's image.
+/// `__START_KERNEL_map` (`arch/x86/include/asm/page_64_types.h`): the virtual address at which the
+/// kernel image maps physical address 0.
 const START_KERNEL_MAP: u64 = 0xffff_ffff_8000_0000;
-/// `KERNEL_IMAGE_SIZE`, in the same file: no kernel is longer.
+/// `KERNEL_IMAGE_SIZE` (same file): the longest that a kernel can be.
 const KERNEL_IMAGE_SIZE: u64 = 1 << 30;
-/// `__startup_64()` stops for good if the kernel was moved by anything but a multiple of this.
+/// `__startup_64()` hangs if the kernel was not moved by a multiple of this.
 const ALIGNMENT: u32 = 2 << 20;
-/// What `linux_banner` (`init/version-timestamp.c`) starts with; the kernel's version follows.
+/// The start of `linux_banner` (`init/version-timestamp.c`); the kernel's version follows.
 const BANNER: &[u8] = b"Linux version ";
 const BANNER_START: [u8; 4] = *b"Linu";
-/// The first of boot protocol 2.12, which is what a bzImage must have.
+/// The first version with boot protocol 2.12, which a bzImage must have as well.
 const VERSION_MIN: (u32, u32) = (3, 8);
-/// What `setup_arch()` (`arch/x86/kernel/setup.c`) compares `efi_loader_signature` with, if there
-/// is CONFIG_EFI; then both are in the image.
+/// The signatures that `setup_arch()` (`arch/x86/kernel/setup.c`) compares `efi_loader_signature`
+/// with. A kernel with CONFIG_EFI has both in its image.
 const EFI_SIGNATURES: [[u8; 4]; 2] = [*b"EL32", *b"EL64"];
 
-// What a bzImage has in its setup header (`arch/x86/boot/header.S`), for the same kernel.
+// Values from the setup header of a bzImage (`arch/x86/boot/header.S`) of the same kernel.
 const HEADER_END: usize = 0x26c;
 const BOOT_PROTOCOL: u16 = 0x020f;
 /// `ROOT_RDONLY`: the root is mounted read-only, unless the command line says `rw`.
 const ROOT_READ_ONLY: u16 = 1;
 /// `NORMAL_VGA` (`arch/x86/include/uapi/asm/boot.h`).
 const VIDEO_MODE_NORMAL: u16 = 0xffff;
-/// Kernels have COMMAND_LINE_SIZE, 2048, and the zero in it (`arch/x86/include/asm/setup.h`).
+/// COMMAND_LINE_SIZE, 2048, counts the terminating zero (`arch/x86/include/asm/setup.h`).
 const COMMAND_LINE_LEN: u32 = 2047;
 const INITRD_ADDR_MAX: u32 = 0x7fff_ffff;
 
-/// Why a file is not a kernel that can be started.
+/// Why a file can't be started as a kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error {
-    /// The file ends before what its headers announce.
+    /// The file is shorter than its headers say.
     Truncated(Truncated),
     /// Not an ELF file.
     NotElf,
-    /// For a CPU of 32 bits; such a kernel is moved by its decompressor alone.
+    /// The file is for a 32-bit CPU. Only the decompressor can relocate a 32-bit kernel.
     Is32Bit,
-    /// For another CPU than x86-64; its `e_machine`.
+    /// The file is for another CPU than x86-64; this is its `e_machine`.
     Machine(u16),
-    /// Not an executable; its `e_type`.
+    /// The file is not an executable; this is its `e_type`.
     Type(u16),
-    /// No program headers, too many, not of the length that they have, or within the ELF header.
+    /// The program headers are missing, too many, of an unexpected length, or overlap the ELF
+    /// header.
     ProgramHeaders {
-        /// How many there are.
+        /// The number of program headers.
         count: u16,
-        /// The length of each.
+        /// The length of each in bytes.
         len: u16,
-        /// Where they start in the file.
+        /// Their offset in the file.
         at: u64,
     },
-    /// Nothing, or too much, is to be loaded.
+    /// The file has no segments to load, or more than [`SEGMENTS_MAX`].
     Segments,
-    /// A segment, by its physical address, that is longer in the file than in memory, or that
-    /// overlaps another.
+    /// The segment at this physical address is longer in the file than in memory, or overlaps
+    /// another.
     Segment(u64),
-    /// The whole is longer than a kernel can be.
+    /// All segments together are longer than a kernel can be.
     Span,
-    /// An executable, but not linked as Linux is, or without its banner.
+    /// The file is an executable, but is not linked as Linux is, or has no Linux banner.
     NotLinux,
-    /// A kernel older than 3.8: the first two numbers of its version.
+    /// The kernel is older than 3.8; these are the first two numbers of its version.
     OldKernel((u32, u32)),
-    /// The entry, a physical address, is in no segment.
+    /// The entry point, a physical address, is in no segment.
     Entry(u64),
 }
 
@@ -148,15 +150,15 @@ impl fmt::Display for Error {
     }
 }
 
-/// A segment that is loaded.
+/// A segment of type PT_LOAD.
 #[derive(Clone, Copy, Default)]
 struct Load {
-    /// Where it starts in the file.
+    /// Offset of the first byte in the file.
     start: usize,
-    /// Where it ends in the file.
+    /// Offset in the file after the last byte.
     end: usize,
     virtual_address: u64,
-    /// Its physical address.
+    /// Physical address (`p_paddr`).
     address: u64,
     memory_len: u64,
 }
@@ -175,11 +177,11 @@ fn u64_at(file: &[u8], offset: u64) -> Result<u64, Error> {
     Ok(u64::from_le_bytes(bytes(file, offset)?))
 }
 
-/// Checks that `file` is a 64-bit `vmlinux`, and finds its parts.
+/// Parses `file` as a 64-bit `vmlinux` and checks that Mint can load it.
 ///
 /// # Errors
 ///
-/// The first thing that is wrong with it; see [`Error`].
+/// Returns the first defect that the parser finds; see [`Error`].
 pub fn parse(file: &[u8]) -> Result<KernelImage, Error> {
     check_header(file)?;
     let mut loads = [Load::default(); SEGMENTS_MAX];
@@ -188,7 +190,7 @@ pub fn parse(file: &[u8]) -> Result<KernelImage, Error> {
         return Err(Error::Segments);
     };
     let base = first.address;
-    // Where it is linked to and where it is loaded differ by this alone, in each Linux for x86-64.
+    // In each Linux for x86-64, virtual and physical addresses differ by exactly this.
     if first.virtual_address != base.wrapping_add(START_KERNEL_MAP)
         || base % u64::from(ALIGNMENT) != 0
     {
@@ -217,7 +219,7 @@ pub fn parse(file: &[u8]) -> Result<KernelImage, Error> {
             offset: load.address - base,
             start: load.start,
             end: load.end,
-            // Up to the next, so that nothing old is left between them.
+            // Up to the next segment, so that the gap is zeroed as well.
             memory_len: end - load.address,
         });
     let segments = Segments::new(segments).ok_or(Error::Segments)?;
@@ -264,7 +266,8 @@ fn check_header(file: &[u8]) -> Result<(), Error> {
     }
 }
 
-/// The segments of `file` that are loaded, by ascending physical address; `loads` is their room.
+/// Returns the segments of `file` that are loaded, sorted by physical address. `loads` is the room
+/// for them.
 fn loads_of<'a>(file: &[u8], loads: &'a mut [Load; SEGMENTS_MAX]) -> Result<&'a mut [Load], Error> {
     let (count, len) = (
         u16_at(file, PROGRAM_HEADER_COUNT)?,
@@ -278,7 +281,7 @@ fn loads_of<'a>(file: &[u8], loads: &'a mut [Load; SEGMENTS_MAX]) -> Result<&'a 
     for index in 0..u64::from(count) {
         let header = at.saturating_add(index * u64::from(len));
         let word = |offset| u64_at(file, header.saturating_add(offset));
-        // p_type, and p_flags in the other half.
+        // The low half is p_type, the high half p_flags.
         let kind = word(0)? as u32;
         // p_offset, p_vaddr and p_paddr.
         let (start, virtual_address, address) = (word(8)?, word(16)?, word(24)?);
@@ -292,11 +295,11 @@ fn loads_of<'a>(file: &[u8], loads: &'a mut [Load; SEGMENTS_MAX]) -> Result<&'a 
         }
         let end = start.saturating_add(file_len);
         check_len(file, end)?;
-        // Not `sort()`: the kernel's objtool can't follow how that panics.
+        // Not `sort()`: the kernel's objtool can't follow the panics in it.
         let behind = loads[..used].partition_point(|other| other.address < address);
         let room = loads.get_mut(behind..=used).ok_or(Error::Segments)?;
         room.rotate_right(1);
-        // Both fit a `usize`, as the file's length does.
+        // Both are at most the file's length, which is a `usize`.
         room[0] = Load {
             start: start as usize,
             end: end as usize,
@@ -316,24 +319,25 @@ fn loads_of<'a>(file: &[u8], loads: &'a mut [Load; SEGMENTS_MAX]) -> Result<&'a 
     Ok(loads)
 }
 
-/// What there is of `data`, which may be tens of megabytes, from each place on at which `word` is,
-/// whose bytes all differ.
+/// Returns the rest of `data` from each occurrence of `word`, whose bytes must all differ. `data`
+/// may be tens of megabytes, so only every fourth byte is compared.
 fn from_each<'a>(data: &'a [u8], word: &'a [u8; 4]) -> impl Iterator<Item = &'a [u8]> {
-    // Wherever it is, one of its bytes is at one of these places.
+    // Wherever `word` is, exactly one of its four bytes is at one of these places.
     (3..data.len()).step_by(4).filter_map(move |place| {
         let at = word.iter().position(|&byte| byte == data[place])?;
         Some(&data[place - at..]).filter(|rest| rest.starts_with(word))
     })
 }
 
-/// The version in the banner of Linux, if `data` has that.
+/// Returns the kernel's version from the Linux banner, if `data` has one.
 fn version_in(data: &[u8]) -> Option<(u32, u32)> {
     from_each(data, &BANNER_START)
         .find_map(|text| kernel_image::version(text.strip_prefix(BANNER)?))
 }
 
-/// The setup header that a bzImage of this kernel would have, as far as anybody reads it who comes
-/// after the decompressor. `type_of_loader` and the like are filled in as in any other.
+/// Makes the setup header that a bzImage of this kernel would have, with the fields that are read
+/// after decompression. `type_of_loader` and other fields that a boot loader writes are filled in
+/// later, as for a bzImage.
 fn setup_header(pref_address: u64, init_size: u32, efi: bool) -> SetupHeader {
     let mut bytes = [0; header::END_MAX - header::START];
     let mut put = |offset: usize, value: &[u8]| {
@@ -348,7 +352,7 @@ fn setup_header(pref_address: u64, init_size: u32, efi: bool) -> SetupHeader {
     put(header::JUMP_OPERAND, &[(HEADER_END - header::HEADER) as u8]);
     put(header::HEADER, &header::HEADER_MAGIC.to_le_bytes());
     put(header::VERSION, &BOOT_PROTOCOL.to_le_bytes());
-    // Not KASLR_FLAG: the kernel is where it was linked to (`kaslr_enabled()`, asm/setup.h).
+    // KASLR_FLAG is clear: nothing has randomized the address (`kaslr_enabled()`, asm/setup.h).
     put(header::LOADFLAGS, &[header::LOADED_HIGH]);
     put(header::INITRD_ADDR_MAX, &INITRD_ADDR_MAX.to_le_bytes());
     put(header::KERNEL_ALIGNMENT, &ALIGNMENT.to_le_bytes());

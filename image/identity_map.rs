@@ -1,33 +1,33 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The page tables that a 64-bit kernel is entered with, and those by which a CPU comes to long mode
-//! before: identity maps.
+//! Builds identity-mapped page tables: for entering a 64-bit kernel, and for the CPU's switch to
+//! long mode before that.
 //!
-//! Only what the 64-bit boot protocol asks for is mapped (Documentation/arch/x86/boot.rst: the
-//! kernel, `boot_params` and the command line), by 2 MiB pages, and the first 2 MiB, where the
-//! trampoline runs and `find_trampoline_placement()` looks at the BIOS data area. The kernel maps
-//! the rest itself. Format: Intel SDM volume 3, section 5.5 "4-level paging".
+//! The tables map what the 64-bit boot protocol asks for (Documentation/arch/x86/boot.rst: the
+//! kernel, `boot_params` and the command line), in 2 MiB pages. They also map the first 2 MiB,
+//! where the trampoline runs and where `find_trampoline_placement()` reads the BIOS data area. The
+//! kernel maps the rest itself. Format: Intel SDM volume 3, section 5.5 "4-level paging".
 
 use crate::memory::memmap::Range;
 
-/// Bytes of a table, and its alignment.
+/// Size of a table in bytes, and its alignment.
 pub const TABLE: usize = 4096;
 
 const ENTRIES: usize = TABLE / 8;
 const PRESENT: u64 = 1 << 0;
 const WRITABLE: u64 = 1 << 1;
-/// The entry of a page directory maps a 2 MiB page.
+/// In an entry of a page directory: it maps a 2 MiB page.
 const LARGE: u64 = 1 << 7;
 const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 const LARGE_PAGE: u64 = 2 << 20;
-/// The bits of a physical address that a kernel has with 4-level paging: `MAX_PHYSMEM_BITS`
+/// Width of the physical addresses that a kernel can use with 4-level paging: `MAX_PHYSMEM_BITS`
 /// (`arch/x86/include/asm/sparsemem.h`), `extract_kernel()` (`arch/x86/boot/compressed/misc.c`).
 const ADDRESS_BITS: u32 = 46;
 
-/// Writes page tables into `tables`, which lie at physical address `tables_at`, that map `ranges`
-/// to themselves. The first is the top table.
+/// Writes page tables that identity-map `ranges` into `tables`, which lie at physical address
+/// `tables_at`. The first table is the top-level one.
 ///
-/// Returns [`None`] if `tables` has too little room or a range is beyond 46 bits.
+/// Returns [`None`] if `tables` is too small, or if a range ends beyond 46 bits.
 pub fn build(tables: &mut [u8], tables_at: u64, ranges: &[Range]) -> Option<()> {
     if tables.len() < TABLE {
         return None;
@@ -54,7 +54,7 @@ pub fn build(tables: &mut [u8], tables_at: u64, ranges: &[Range]) -> Option<()> 
 struct Map<'a> {
     tables: &'a mut [u8],
     tables_at: u64,
-    /// How many of `tables` are in use.
+    /// The number of tables in use.
     used: usize,
 }
 
@@ -67,8 +67,8 @@ impl Map<'_> {
         Some(())
     }
 
-    /// The number of the table that entry `index` of table `table` points to, made if there is none
-    /// yet.
+    /// Returns the number of the table that entry `index` of table `table` points to. Makes that
+    /// table if the entry is not present yet.
     fn descend(&mut self, table: usize, index: usize) -> Option<usize> {
         let (next, at) = (self.used, self.tables_at);
         let entry = self.entry(table, index)?;

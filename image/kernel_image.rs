@@ -1,31 +1,32 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A kernel image, whatever its format: what of it goes where, and what the kernel needs there.
+//! A kernel image, independent of its file format: which parts of the file are loaded where, and
+//! what the kernel needs at its load address.
 
 use crate::image::setup_header::SetupHeader;
 
-/// The most segments that an image may have.
+/// The maximum number of segments of an image.
 pub const SEGMENTS_MAX: usize = 8;
 
-/// A piece of the file, and where in memory it goes.
+/// A part of the file, and its place in memory.
 ///
 /// # Invariants
 ///
-/// `start <= end`, and `end` is not behind the end of the file that was parsed.
+/// `start <= end`, and `end` is at most the length of the file that was parsed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Segment {
-    /// Where it goes, from the load address on.
+    /// Offset in memory from the load address.
     pub offset: u64,
-    /// Where it starts in the file.
+    /// Offset of the first byte in the file.
     pub start: usize,
-    /// Where it ends in the file.
+    /// Offset in the file after the last byte.
     pub end: usize,
-    /// Bytes that it has in memory, not fewer than in the file; the others are zeros.
+    /// Length in memory, at least the length in the file; the bytes after that are zeros.
     pub memory_len: u64,
 }
 
 impl Segment {
-    /// Its bytes in `file`, which is the one that was parsed.
+    /// Returns the bytes of this segment. `file` must be the file that was parsed.
     pub fn data<'a>(&self, file: &'a [u8]) -> &'a [u8] {
         &file[self.start..self.end]
     }
@@ -39,7 +40,7 @@ pub struct Segments {
 }
 
 impl Segments {
-    /// `segments`; [`None`] if they are more than there may be.
+    /// Collects `segments`; returns [`None`] if there are more than [`SEGMENTS_MAX`].
     pub fn new(segments: impl IntoIterator<Item = Segment>) -> Option<Self> {
         let mut all = [Segment::default(); SEGMENTS_MAX];
         let mut len = 0;
@@ -59,7 +60,7 @@ impl core::ops::Deref for Segments {
     }
 }
 
-/// The mode of the CPU in which a kernel is entered.
+/// The CPU mode in which a kernel is entered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Protected mode without paging: a 32-bit kernel.
@@ -68,34 +69,34 @@ pub enum Mode {
     Long,
 }
 
-/// An image that has been checked.
+/// A kernel image that a parser has checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KernelImage {
-    /// What is copied to memory: all ends within `init_size`, and no two have memory in common.
+    /// The segments to copy to memory. Each ends within `init_size`, and no two overlap in memory.
     pub segments: Segments,
-    /// What `boot_params` starts from.
+    /// The setup header that is copied to `boot_params`.
     pub setup_header: SetupHeader,
-    /// How it is entered.
+    /// The CPU mode in which the kernel is entered.
     pub mode: Mode,
-    /// Its entry in that mode, from the load address on; within a segment.
+    /// Offset of the entry point for `mode` from the load address; within a segment.
     pub entry: u64,
     /// Alignment of the load address in bytes, a power of two of at least 4096.
     pub alignment: u64,
-    /// Address at which the kernel would like to be.
+    /// The kernel's preferred load address.
     pub pref_address: u64,
-    /// Bytes from the load address on that must be free for the kernel.
+    /// Length in bytes of the memory from the load address on that the kernel needs.
     pub init_size: u64,
     /// Whether kernel, command line and initrd may lie above 4 GiB.
     pub above_4g: bool,
-    /// Whether it knows EFI firmware.
+    /// Whether the kernel supports EFI.
     pub efi: bool,
-    /// Longest command line in bytes, without the terminating zero.
+    /// The maximum length of the command line in bytes, without the terminating zero.
     pub cmdline_size: usize,
-    /// Highest address of the initrd's last byte, where `above_4g` does not hold.
+    /// The highest address that the initrd's last byte may have if `above_4g` is false.
     pub initrd_addr_max: u64,
 }
 
-/// The first two numbers of the kernel's version that `text` starts with, if it does.
+/// Parses the first two numbers of the kernel version at the start of `text`.
 pub fn version(text: &[u8]) -> Option<(u32, u32)> {
     let mut numbers = text.split(|byte| !byte.is_ascii_digit()).map(|digits| {
         let digits = core::str::from_utf8(digits).ok()?;

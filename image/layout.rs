@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Where everything lies in the memory of a successor.
+//! The layout of a successor's memory.
 //!
 //! ```text
 //! low memory (below 640 KiB)     range (2 MiB aligned)
@@ -25,54 +25,55 @@ pub const PAGE: u64 = 4096;
 pub const RANGE_ALIGN: u64 = 2 << 20;
 /// The end of the low memory that a real-mode trampoline may lie in.
 pub const LOW_END: u64 = 640 << 10;
-/// What is lower is no use as RAM: kernels reserve it (`early_reserve_memory()`,
+/// RAM below this is of no use to a kernel, which reserves it (`early_reserve_memory()`,
 /// `arch/x86/kernel/setup.c`).
 pub const LOW_RAM_START: u64 = 64 << 10;
-/// The bytes of low RAM that a kernel needs for its real-mode trampoline: 28 KiB, and where it
-/// switches to 5-level paging, two pages for a moment before that
+/// Length of the low RAM that a kernel needs for its real-mode trampoline. That takes 28 KiB; a
+/// kernel that switches to 5-level paging uses two pages for a moment before that
 /// (`find_trampoline_placement()`).
 pub const REAL_MODE_LEN: u64 = 32 << 10;
 
-/// Offset of the I/O APIC in the trampoline's page; `trampoline.S` ends before it.
+/// Offset of the emulated I/O APIC in the trampoline's page; the code of `trampoline.S` ends before
+/// it.
 pub const IOAPIC: u64 = 0x800;
 /// Length of the firmware area in bytes.
 const FIRMWARE_LEN: u64 = 1 << 20;
-/// What 32 bits reach.
+/// The end of the memory that 32-bit addresses reach.
 pub const FOUR_GIB: u64 = 1 << 32;
-/// The end of what a 32-bit kernel can lie in: what it maps for good, by the usual split of its
-/// address space (`extract_kernel()` in `arch/x86/boot/compressed/misc.c`, "Destination address
-/// too large"). Its other RAM may lie above.
+/// The end of the memory that a 32-bit kernel itself may lie in: its direct mapping with the
+/// default split of the address space (`extract_kernel()` in `arch/x86/boot/compressed/misc.c`,
+/// "Destination address too large"). Its other RAM may lie above.
 pub const END_32: u64 = 896 << 20;
 
-// What the firmware area holds, by offset.
+// Offsets in the firmware area.
 const BOOT_PARAMS: u64 = 0;
 const COMMAND_LINE: u64 = 0x1000;
 const MAILBOX: u64 = 0x2000;
-// Right behind the mailbox, which it writes (`efi_runtime.S`), and right before the tables, which
-// it moves (`efi_runtime32.S`).
+// Directly after the mailbox, which the code writes to (`efi_runtime.S`), and directly before the
+// tables, whose pointers the code relocates (`efi_runtime32.S`).
 const EFI_CODE: u64 = 0x3000;
 const EFI_TABLES: u64 = 0x4000;
 const EFI_MEMORY_MAP: u64 = 0x5000;
 const ACPI: u64 = 0x6000;
 const PAGE_TABLES: u64 = 0xe0000;
 
-/// Why a successor does not fit.
+/// Why a successor does not fit in its memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error {
-    /// The range does not hold the kernel and the initrd.
+    /// The range is too small for the kernel and the initrd.
     TooSmall {
-        /// The least length that would do.
+        /// The minimum length of the range.
         needed: u64,
-        /// What there is.
+        /// The length of the range.
         len: u64,
     },
-    /// The range reaches above 4 GiB and the kernel does not.
+    /// The range extends above 4 GiB, and the kernel can't be loaded there.
     Above4G,
     /// A 32-bit kernel would end above [`END_32`].
     TooHighFor32Bit,
-    /// The initrd would end above what the kernel can reach.
+    /// The initrd would end above the highest address that the kernel allows.
     InitrdTooHigh {
-        /// The highest address of its last byte.
+        /// The highest address that its last byte may have.
         max: u64,
     },
     /// The range does not start and end at multiples of [`RANGE_ALIGN`].
@@ -100,11 +101,11 @@ impl fmt::Display for Error {
     }
 }
 
-/// The low memory of a successor: the page of its trampoline, and RAM.
+/// The low memory of a successor: the trampoline's page, and RAM.
 ///
 /// # Invariants
 ///
-/// Both are page-aligned, lie below [`LOW_END`], and have no page in common.
+/// Both are page-aligned, lie below [`LOW_END`], and do not overlap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Low {
     trampoline: Range,
@@ -112,7 +113,8 @@ pub struct Low {
 }
 
 impl Low {
-    /// A page and RAM; [`None`] if they are not page-aligned, too high or too low, or overlap.
+    /// Checks a trampoline page and low RAM; returns [`None`] if one of them is not page-aligned,
+    /// too high or too low, or if they overlap.
     pub fn new(trampoline: Range, ram: Range) -> Option<Self> {
         let is_low =
             |range: &Range| range.align_inwards(PAGE) == Some(*range) && range.end() <= LOW_END;
@@ -125,54 +127,55 @@ impl Low {
         .then_some(Low { trampoline, ram })
     }
 
-    /// The page that its CPUs start and park in; never the successor's.
+    /// Returns the address of the page in which the successor's CPUs start and park. The page is
+    /// never the successor's RAM.
     pub fn trampoline(&self) -> u64 {
         self.trampoline.start()
     }
 
-    /// Where the successor finds its I/O APIC: memory behind the trampoline's code that looks like
-    /// one (`firmware/ioapic.rs`). The MADT has 32 bits for the address, so that it can't lie in
-    /// the range, which may be above 4 GiB.
+    /// Returns the address of the successor's I/O APIC: memory after the trampoline's code that
+    /// looks like one (`firmware/ioapic.rs`). The MADT holds a 32-bit address, so the I/O APIC
+    /// can't lie in the range, which may be above 4 GiB.
     pub fn ioapic(&self) -> u32 {
-        // It is below LOW_END.
+        // The trampoline is below LOW_END by the type invariants.
         (self.trampoline() + IOAPIC) as u32
     }
 
-    /// The RAM, for the successor's own real-mode trampoline (`reserve_real_mode()`).
+    /// Returns the RAM for the successor's own real-mode trampoline (`reserve_real_mode()`).
     pub fn ram(&self) -> Range {
         self.ram
     }
 }
 
-/// Where everything of one successor lies. Addresses are physical.
+/// The layout of one successor's memory. All addresses are physical.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
     /// The successor's low memory.
     pub low: Low,
-    /// The firmware area: not RAM for the successor.
+    /// The firmware area, which the successor must not use as RAM.
     pub firmware: Range,
-    /// The RAM behind the firmware area, up to the end of the range.
+    /// The RAM after the firmware area, up to the end of the range.
     pub ram: Range,
     /// `boot_params`, one page.
     pub boot_params: Range,
     /// The command line, one page.
     pub command_line: Range,
-    /// The page that tells what the successor asks its firmware for; see `mailbox.rs`.
+    /// The mailbox page, where the firmware stores the successor's requests; see `mailbox.rs`.
     pub mailbox: Range,
-    /// What its EFI firmware consists of.
+    /// The pages of its EFI firmware.
     pub efi: Efi,
     /// Room for the ACPI tables.
     pub acpi: Range,
     /// Room for page tables.
     pub page_tables: Range,
-    /// What the kernel needs; its segments are copied there.
+    /// The memory that the kernel needs (`init_size`); its segments are copied there.
     pub kernel: Range,
-    /// The initrd, if there is one; exactly its length.
+    /// The initrd, if there is one; as long as its file.
     pub initrd: Option<Range>,
 }
 
 impl Layout {
-    /// The whole range: the firmware area and the RAM.
+    /// Returns the whole range: the firmware area and the RAM.
     pub fn range(&self) -> Range {
         Range::from_to(self.firmware.start(), self.ram.end()).unwrap_or(self.ram)
     }
@@ -183,13 +186,13 @@ impl Layout {
 pub struct Efi {
     /// The runtime services.
     pub code: Range,
-    /// The system table and what it leads to.
+    /// The system table, and the tables that it points to.
     pub tables: Range,
     /// The memory map.
     pub memory_map: Range,
 }
 
-/// Where a range for `image` should end at the latest, if anywhere.
+/// Returns the address at which a range for `image` must end at the latest, if there is a limit.
 pub fn limit(image: &KernelImage) -> Option<u64> {
     match image.mode {
         Mode::Protected => Some(END_32),
@@ -198,14 +201,14 @@ pub fn limit(image: &KernelImage) -> Option<u64> {
     }
 }
 
-/// Plans the layout of a successor that boots `image` with an initrd of `initrd_len` bytes (0:
-/// none) in `range`.
+/// Plans the layout of a successor that boots `image` with an initrd of `initrd_len` bytes (0 if
+/// there is none) in `range`.
 ///
 /// Every range of the result lies within `range`, and no two overlap.
 ///
 /// # Errors
 ///
-/// [`Error`] tells why it does not fit and what would.
+/// Returns the reason why the successor does not fit, and what would fit; see [`Error`].
 pub fn plan(range: Range, low: Low, image: &KernelImage, initrd_len: u64) -> Result<Layout, Error> {
     if range.align_inwards(RANGE_ALIGN) != Some(range) {
         return Err(Error::Unaligned);
@@ -215,12 +218,13 @@ pub fn plan(range: Range, low: Low, image: &KernelImage, initrd_len: u64) -> Res
     }
 
     let align = image.alignment.max(RANGE_ALIGN);
-    // A kernel that lies below `pref_address` moves itself there, wherever that is (boot.rst).
+    // A kernel that is loaded below `pref_address` moves itself there, beyond the range or not
+    // (boot.rst).
     let kernel_start = (range.start() + FIRMWARE_LEN)
         .max(image.pref_address)
         .checked_next_multiple_of(align);
     let initrd_room = initrd_len.checked_next_multiple_of(PAGE);
-    // What is asked for may be absurd, so that each sum may overflow: then nothing is enough.
+    // The lengths may be absurd, so each sum is checked. On overflow no range is long enough.
     let needed = kernel_start
         .and_then(|start| start.checked_add(image.init_size))
         .and_then(|end| end.checked_next_multiple_of(PAGE))
@@ -240,7 +244,8 @@ pub fn plan(range: Range, low: Low, image: &KernelImage, initrd_len: u64) -> Res
     if image.mode == Mode::Protected && kernel.end() > END_32 {
         return Err(Error::TooHighFor32Bit);
     }
-    // As high as it may be: the kernel frees it, and has its other memory in one piece.
+    // The initrd goes as high as possible: the kernel frees it later, and its other memory is in
+    // one piece.
     let mut top = range.end();
     if !image.above_4g {
         let max = image.initrd_addr_max;

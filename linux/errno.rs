@@ -8,7 +8,7 @@ use kernel::{bindings, error::Error};
 #[derive(Clone, Copy)]
 pub(crate) struct Errno(u32);
 
-// The `kernel` crate has no constant function that makes an error of a number.
+// The `kernel` crate has no const function that makes an error from a number.
 impl From<Errno> for Error {
     fn from(Errno(number): Errno) -> Self {
         Error::from_errno(-(number as i32))

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Files, read by the kernel.
+//! Reads files from within the kernel.
 
 use core::ptr::NonNull;
 use kernel::{
@@ -9,7 +9,7 @@ use kernel::{
     prelude::*,
 };
 
-/// What a file is read for, which is what security modules decide by.
+/// The purpose of reading a file, by which security modules decide.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// A kernel to start.
@@ -27,7 +27,7 @@ impl Purpose {
     }
 }
 
-/// What tells whether a file is the one that was read, unchanged.
+/// Identifies a file and its state: two files with equal identities have the same contents.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Identity {
     device: u32,
@@ -41,20 +41,21 @@ pub(crate) struct Identity {
 ///
 /// # Invariants
 ///
-/// The pointer is to an open file that is ours to close.
+/// The pointer is to an open file, and this owns a reference to it.
 pub(crate) struct OpenFile(NonNull<bindings::file>);
 
 impl OpenFile {
-    /// Opens the regular file at `path` for reading, with the rights of the caller.
+    /// Opens the regular file at `path` for reading, with the credentials of the caller.
     ///
     /// # Errors
     ///
-    /// Those of open(2); `EINVAL` for what is not a regular file, or one of /proc, /sys and the like.
+    /// Those of open(2); `EINVAL` if the file is not a regular file, or is in a pseudo file system
+    /// such as /proc or /sys.
     pub(crate) fn open_stored(path: &CStr) -> Result<Self> {
-        // To open another may take locks, of a FIFO for example, while the caller holds some of sysfs.
-        // So it is looked at before.
+        // Opening another kind of file, such as a FIFO, may take locks or block, while the caller
+        // holds locks of sysfs. So check the file before opening it for reading.
         Self::open_with(path, bindings::O_PATH)?.check_stored()?;
-        // Not to wait for a writer, should it have become a FIFO.
+        // O_NONBLOCK: don't wait for a writer, in case the file has become a FIFO since.
         let file = Self::open_with(path, bindings::O_LARGEFILE | bindings::O_NONBLOCK)?;
         file.check_stored()?;
         Ok(file)
@@ -65,21 +66,22 @@ impl OpenFile {
     }
 
     fn open_with(path: &CStr, flags: u32) -> Result<Self> {
-        // SAFETY: The path is a C string.
+        // SAFETY: `path` is a valid C string.
         let file = unsafe { bindings::filp_open(path.as_char_ptr(), flags as c_int, 0) };
-        // INVARIANT: It was opened just now.
+        // INVARIANT: `filp_open()` has opened the file, and returned a reference to it.
         Ok(OpenFile(NonNull::new(from_err_ptr(file)?).ok_or(ENOENT)?))
     }
 
-    /// Which file it is, and in what state.
+    /// Returns the identity of the file.
     ///
     /// # Errors
     ///
     /// Those of stat(2).
     pub(crate) fn identity(&self) -> Result<Identity> {
-        // Asking for the time of change makes the next change have another (multigrain timestamps).
+        // Querying the ctime makes sure that the next change gets another one (multigrain
+        // timestamps).
         let mut stat = bindings::kstat::default();
-        // SAFETY: The file is open, which keeps its path.
+        // SAFETY: By the type invariants the file is open, so its `f_path` is valid.
         to_result(unsafe {
             bindings::vfs_getattr(
                 &raw const (*self.0.as_ptr()).__bindgen_anon_1.f_path,
@@ -96,10 +98,12 @@ impl OpenFile {
         })
     }
 
-    /// Checks that it is a regular file which the kernel does not make up when it is read, as those
-    /// of /proc and /sys, which may take any lock: their file systems never hold programs.
+    /// Checks that this is a regular file with stored contents. The kernel makes up the contents of
+    /// files in /proc and /sys when they are read, which may take any lock. Such file systems do
+    /// not allow executables (SB_I_NOEXEC).
     fn check_stored(&self) -> Result {
-        // SAFETY: The file is open, which keeps its inode and its file system.
+        // SAFETY: By the type invariants the file is open, so its inode and its superblock are
+        // valid.
         let (mode, flags) = unsafe {
             let inode = (*self.0.as_ptr()).f_inode;
             ((*inode).i_mode, (*(*inode).i_sb).s_iflags)
@@ -113,11 +117,12 @@ impl OpenFile {
     ///
     /// # Errors
     ///
-    /// Those of `kernel_read_file()`: `EINVAL` for what is not a regular file or empty, what a
-    /// security policy says, `ENOMEM`, `EIO`.
+    /// Those of `kernel_read_file()`: `EINVAL` if the file is empty or not a regular file, the
+    /// error of a security policy, `ENOMEM`, `EIO`.
     pub(crate) fn read_whole(&self, purpose: Purpose) -> Result<Contents> {
         let mut buffer = core::ptr::null_mut();
-        // SAFETY: The file is open; a null buffer asks for one to be allocated.
+        // SAFETY: By the type invariants the file is open. `buffer` is null, so the function
+        // allocates a buffer.
         let len = unsafe {
             bindings::kernel_read_file(
                 self.0.as_ptr(),
@@ -131,19 +136,21 @@ impl OpenFile {
         if len < 0 {
             return Err(Error::from_errno(len as c_int));
         }
-        // INVARIANT: On success the buffer is allocated and holds `len` bytes.
+        // INVARIANT: On success, the function has allocated `buffer` and read `len` bytes into it.
         Ok(Contents {
             buffer: NonNull::new(buffer.cast()).ok_or(EINVAL)?,
             len: len as usize,
         })
     }
 
-    /// Reads from the start as much as fits in `buffer`; for files of /proc, which have no size.
+    /// Reads from the start as much as fits in `buffer`. This is for files in /proc, whose size is
+    /// unknown.
     fn read_start<'a>(&self, buffer: &'a mut [u8]) -> Result<&'a [u8]> {
         let mut position = 0;
         while (position as usize) < buffer.len() {
             let rest = &mut buffer[position as usize..];
-            // SAFETY: The file is open, and the buffer as long as is said.
+            // SAFETY: By the type invariants the file is open, and `rest` is a valid buffer of the
+            // length passed.
             let len = unsafe {
                 bindings::kernel_read(
                     self.0.as_ptr(),
@@ -164,16 +171,16 @@ impl OpenFile {
 
 impl Drop for OpenFile {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants it is ours.
+        // SAFETY: By the type invariants this owns a reference to the file.
         unsafe { bindings::fput(self.0.as_ptr()) };
     }
 }
 
-/// Reads a short text, such as a file of /proc, into `buffer`.
+/// Reads a short text file, such as one in /proc, into `buffer`. Removes white space at the end.
 ///
 /// # Errors
 ///
-/// Those of open(2) and read(2); `EINVAL` if it is not UTF-8.
+/// Those of open(2) and read(2); `EINVAL` if the text is not UTF-8.
 pub(crate) fn read_text<'a>(path: &CStr, buffer: &'a mut [u8]) -> Result<&'a str> {
     let bytes = OpenFile::open(path)?.read_start(buffer)?;
     Ok(core::str::from_utf8(bytes).map_err(|_| EINVAL)?.trim_end())
@@ -183,7 +190,7 @@ pub(crate) fn read_text<'a>(path: &CStr, buffer: &'a mut [u8]) -> Result<&'a str
 ///
 /// # Invariants
 ///
-/// `buffer` was allocated by `kernel_read_file()`, is initialised, and is `len` bytes long.
+/// `buffer` was allocated by `kernel_read_file()`, and its first `len` bytes are initialised.
 pub(crate) struct Contents {
     buffer: NonNull<u8>,
     len: usize,
@@ -191,21 +198,23 @@ pub(crate) struct Contents {
 
 // SAFETY: It owns its buffer, as a vector does.
 unsafe impl Send for Contents {}
-// SAFETY: As above.
+// SAFETY: Through a shared reference the buffer is only read.
 unsafe impl Sync for Contents {}
 
 impl core::ops::Deref for Contents {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: By the type invariants.
+        // SAFETY: By the type invariants `len` bytes of the buffer are initialised, and nobody
+        // writes to them.
         unsafe { core::slice::from_raw_parts(self.buffer.as_ptr(), self.len) }
     }
 }
 
 impl Drop for Contents {
     fn drop(&mut self) {
-        // SAFETY: It is a vmalloc() allocation, which kvfree() frees as well as vfree().
+        // SAFETY: This owns the buffer, which `kernel_read_file()` allocated with vmalloc();
+        // kvfree() frees such memory.
         unsafe { bindings::kvfree(self.buffer.as_ptr().cast()) };
     }
 }

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Local interrupts, disabled for as long as a value lives.
+//! Disables local interrupts for as long as a value lives.
 
 #[cfg(interrupt)]
 pub(crate) use kernel::interrupt::{local_interrupt_disable, LocalInterruptDisabled};
 #[cfg(not(interrupt))]
 pub(crate) use without_abstraction::{local_interrupt_disable, LocalInterruptDisabled};
 
-/// For a `kernel` crate that has no abstraction of it.
+/// For a `kernel` crate without `kernel::interrupt`.
 #[cfg(not(interrupt))]
 mod without_abstraction {
     use core::arch::asm;
@@ -17,7 +17,7 @@ mod without_abstraction {
     ///
     /// # Invariants
     ///
-    /// `flags` are those of this CPU before its interrupts were disabled.
+    /// `flags` is RFLAGS of this CPU from before its interrupts were disabled.
     pub(crate) struct LocalInterruptDisabled {
         flags: u64,
         _not_send: NotThreadSafe,
@@ -26,10 +26,10 @@ mod without_abstraction {
     /// Disables the local interrupts, as `raw_local_irq_save()` does.
     pub(crate) fn local_interrupt_disable() -> LocalInterruptDisabled {
         let flags;
-        // SAFETY: Saves RFLAGS and clears IF. What the value that is returned guards comes after, since
-        // the compiler takes this for an access to memory.
+        // SAFETY: This saves RFLAGS and clears IF. The compiler takes it for an access to memory,
+        // so it does not move guarded accesses before it.
         unsafe { asm!("pushfq", "pop {}", "cli", out(reg) flags) };
-        // INVARIANT: Just saved.
+        // INVARIANT: `flags` was saved just before the CLI.
         LocalInterruptDisabled {
             flags,
             _not_send: NotThreadSafe,
@@ -41,7 +41,8 @@ mod without_abstraction {
             // X86_EFLAGS_IF, arch/x86/include/uapi/asm/processor-flags.h.
             const IF: u64 = 1 << 9;
             if self.flags & IF != 0 {
-                // SAFETY: By the type invariants interrupts were enabled before on this CPU.
+                // SAFETY: By the type invariants interrupts were enabled before on this CPU, and
+                // the value is not `Send`.
                 unsafe { asm!("sti") };
             }
         }

@@ -1,33 +1,33 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The I/O ports of a serial port, taken from the first OS for a successor.
+//! Requests the I/O ports of a serial port for a successor.
 
 use core::ptr::addr_of_mut;
 use kernel::{bindings, prelude::*, str::CString};
 
-/// I/O ports of a 16550A (8250_port.c: `serial8250_port_size()`).
+/// The number of I/O ports of a 16550A (8250_port.c: `serial8250_port_size()`).
 const UART_PORTS: u64 = 8;
 
-/// I/O ports that are claimed while this lives.
+/// The I/O ports of a UART, requested for as long as this lives.
 ///
 /// # Invariants
 ///
-/// The ports from `base` on were requested under `_name`.
+/// The `UART_PORTS` ports from `base` on were requested under `_name`.
 pub(crate) struct IoPorts {
     base: u16,
-    /// What the resource points to for its name.
+    /// The name that the resource points to.
     _name: CString,
 }
 
 impl IoPorts {
-    /// Claims the ports of the UART at `base` for `os`.
+    /// Requests the ports of the UART at `base` for `os`.
     ///
     /// # Errors
     ///
     /// `EBUSY` if the first OS or another successor uses them.
     pub(crate) fn request(base: u16, os: &CString) -> Result<Self> {
         let name = CString::try_from(&**os)?;
-        // SAFETY: The name lives as long as the request.
+        // SAFETY: `ioport_resource` is static, and the name lives until the ports are released.
         let resource = unsafe {
             bindings::__request_region(
                 addr_of_mut!(bindings::ioport_resource),
@@ -45,11 +45,11 @@ impl IoPorts {
             );
             return Err(EBUSY);
         }
-        // INVARIANT: Requested just now.
+        // INVARIANT: `__request_region()` has succeeded.
         Ok(IoPorts { base, _name: name })
     }
 
-    /// The first port.
+    /// Returns the first port.
     pub(crate) fn base(&self) -> u16 {
         self.base
     }
@@ -57,7 +57,7 @@ impl IoPorts {
 
 impl Drop for IoPorts {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants.
+        // SAFETY: By the type invariants these ports were requested.
         unsafe {
             bindings::__release_region(
                 addr_of_mut!(bindings::ioport_resource),

@@ -2,7 +2,7 @@
 
 //! Directories and files in sysfs, for which the `kernel` crate has no abstraction.
 //!
-//! The functions that C calls only convert, and then call safe code.
+//! The callbacks from C only convert their arguments, and then call safe code.
 
 use core::ptr::NonNull;
 use kernel::{
@@ -14,20 +14,20 @@ use kernel::{
     types::Opaque, //
 };
 
-/// Bytes of a buffer that an attribute is shown in.
+/// Size of the buffer for the value of an attribute, in bytes.
 const PAGE_SIZE: usize = 4096;
 
-/// The most variables of a uevent.
+/// The maximum number of variables of a uevent.
 const MAX_VARIABLES: usize = 4;
 
-/// A file of a directory that stands for a `T`.
+/// A sysfs file with a text value, in a directory that represents a `T`.
 ///
 /// # Invariants
 ///
 /// `attribute.name` is a static C string.
 #[repr(C)]
 pub(crate) struct Attribute<T: Directory> {
-    // First, since C passes a pointer to it.
+    // Must be the first field: C passes a pointer to it.
     attribute: bindings::attribute,
     show: Option<Show<T>>,
     store: Option<Store<T>>,
@@ -35,10 +35,10 @@ pub(crate) struct Attribute<T: Directory> {
 
 /// Writes the value of an attribute, without a newline.
 pub(crate) type Show<T> = fn(&Node<T>, &mut Text<'_>) -> Result;
-/// Takes a new value, without the newline at its end.
+/// Stores a new value, whose trailing newline has been removed.
 pub(crate) type Store<T> = fn(&Node<T>, &CStr) -> Result;
 
-// SAFETY: Neither C nor Rust writes to it; the name is static.
+// SAFETY: Nobody writes to an attribute after it was made, and its name is static.
 unsafe impl<T: Directory> Sync for Attribute<T> {}
 
 impl<T: Directory> Attribute<T> {
@@ -48,11 +48,11 @@ impl<T: Directory> Attribute<T> {
         show: Option<Show<T>>,
         store: Option<Store<T>>,
     ) -> Self {
-        // SAFETY: A C struct of pointers and numbers, which may all be 0.
+        // SAFETY: This is a C struct of pointers and integers, for which all zeros is valid.
         let mut attribute: bindings::attribute = unsafe { core::mem::zeroed() };
         attribute.name = name.as_ptr().cast();
         attribute.mode = mode;
-        // INVARIANT: The name is static.
+        // INVARIANT: `name` is a static C string.
         Attribute {
             attribute,
             show,
@@ -60,47 +60,47 @@ impl<T: Directory> Attribute<T> {
         }
     }
 
-    /// A file that root can read.
+    /// Makes a file that root can read.
     pub(crate) const fn read_only(name: &'static CStr, show: Show<T>) -> Self {
         Self::new(name, 0o400, Some(show), None)
     }
 
-    /// A file that root can write.
+    /// Makes a file that root can write.
     pub(crate) const fn write_only(name: &'static CStr, store: Store<T>) -> Self {
         Self::new(name, 0o200, None, Some(store))
     }
 
-    /// A file that root can read and write.
+    /// Makes a file that root can read and write.
     pub(crate) const fn read_write(name: &'static CStr, show: Show<T>, store: Store<T>) -> Self {
         Self::new(name, 0o600, Some(show), Some(store))
     }
 
-    /// Its name.
+    /// Returns the name of the file.
     pub(crate) fn name(&self) -> &'static CStr {
-        // SAFETY: By the type invariants.
+        // SAFETY: By the type invariants the name is a static C string.
         unsafe { CStr::from_char_ptr(self.attribute.name) }
     }
 }
 
-/// A file of bytes rather than of a value.
+/// A sysfs file with binary contents.
 #[repr(C)]
 pub(crate) struct BinaryAttribute<T: Directory> {
-    // First, since C passes a pointer to it.
+    // Must be the first field: C passes a pointer to it.
     attribute: bindings::bin_attribute,
     read: Read<T>,
 }
 
-/// Reads from an offset on; as many bytes as it returns, 0 at the end.
+/// Reads from an offset into the buffer. Returns the number of bytes, 0 at the end of the file.
 pub(crate) type Read<T> = fn(&Node<T>, u64, &mut [u8]) -> Result<usize>;
 
-// SAFETY: As for `Attribute`.
+// SAFETY: Nobody writes to an attribute after it was made, and its name is static.
 unsafe impl<T: Directory> Sync for BinaryAttribute<T> {}
 
 impl<T: Directory> BinaryAttribute<T> {
-    /// A file that root can read.
+    /// Makes a file that root can read.
     pub(crate) const fn read_only(name: &'static CStr, read: Read<T>) -> Self {
-        // SAFETY: A C struct of pointers and numbers, which may all be 0; a size of 0 is one that
-        // is not known.
+        // SAFETY: This is a C struct of pointers and integers, for which all zeros is valid. A size
+        // of 0 means that it is unknown.
         let mut attribute: bindings::bin_attribute = unsafe { core::mem::zeroed() };
         attribute.attr.name = name.as_ptr().cast();
         attribute.attr.mode = 0o400;
@@ -109,21 +109,21 @@ impl<T: Directory> BinaryAttribute<T> {
     }
 }
 
-/// What has a directory in sysfs.
+/// A type whose values have a directory in sysfs.
 pub(crate) trait Directory: Send + Sync + Sized + 'static {
-    /// The files in it, which become visible in this order, after those of bytes.
+    /// The text files in the directory. They appear in this order, after the binary files.
     const ATTRIBUTES: &'static [Attribute<Self>];
-    /// The files of bytes in it.
+    /// The binary files in the directory.
     const BINARY_ATTRIBUTES: &'static [BinaryAttribute<Self>] = &[];
-    /// Whether the caller may write to any of them, or read those of bytes.
+    /// Checks that the caller may write the text files and read the binary files.
     ///
     /// # Errors
     ///
-    /// `EPERM` if not.
+    /// `EPERM` if the caller may not.
     fn check_access() -> Result;
 }
 
-/// The text that an attribute is shown as.
+/// The value of an attribute as text.
 pub(crate) struct Text<'a> {
     buffer: &'a mut [u8],
     len: usize,
@@ -140,7 +140,7 @@ impl Text<'_> {
     ///
     /// # Errors
     ///
-    /// `E2BIG` if they don't fit.
+    /// `E2BIG` if the bytes do not fit.
     pub(crate) fn push(&mut self, bytes: &[u8]) -> Result {
         let end = self.len + bytes.len();
         self.buffer
@@ -151,8 +151,8 @@ impl Text<'_> {
         Ok(())
     }
 
-    /// Appends what `write` writes to the rest of the buffer, which is zeroed, and counts as much
-    /// as it says.
+    /// Appends text by `write`, which writes to the rest of the buffer, which is zeroed, and
+    /// returns the length.
     pub(crate) fn push_with(&mut self, write: impl FnOnce(&mut [u8]) -> usize) {
         let rest = &mut self.buffer[self.len..];
         let room = rest.len();
@@ -160,7 +160,7 @@ impl Text<'_> {
     }
 }
 
-/// Tells user space when what a directory stands for has changed.
+/// Notifies user space of changes to the value that a directory represents.
 #[pin_data]
 pub(crate) struct Announcer {
     #[pin]
@@ -170,38 +170,39 @@ pub(crate) struct Announcer {
 /// A kobject in sysfs.
 struct Announced(NonNull<bindings::kobject>);
 
-// SAFETY: A kobject may be used from any thread.
+// SAFETY: The kernel's functions for kobjects may be called from any thread.
 unsafe impl Send for Announced {}
 
 impl Announcer {
-    /// One that is of no directory yet.
+    /// Makes an announcer without a directory.
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Announcer {
             kobject <- new_mutex!(None),
         })
     }
 
-    /// Wakes who polls `file`.
+    /// Wakes the processes that poll `file`.
     pub(crate) fn notify(&self, file: &CStr) {
         if let Some(Announced(kobject)) = *self.kobject.lock() {
-            // SAFETY: The node takes the kobject away before it leaves sysfs, for which it needs
-            // the lock.
+            // SAFETY: The kobject is in sysfs: the node resets this field under the lock before it
+            // removes the kobject.
             unsafe {
                 bindings::sysfs_notify(kobject.as_ptr(), core::ptr::null(), file.as_char_ptr())
             };
         }
     }
 
-    /// Sends a uevent of a change, with these variables, each `NAME=VALUE`.
+    /// Sends a "change" uevent with these variables, each `NAME=VALUE`.
     pub(crate) fn send_uevent<const N: usize>(&self, variables: [&CStr; N]) {
-        // Ends with a null pointer.
+        // The array ends with a null pointer.
         let mut environment = [core::ptr::null_mut(); MAX_VARIABLES + 1];
         const { assert!(N <= MAX_VARIABLES) };
         for (pointer, variable) in environment.iter_mut().zip(variables) {
             *pointer = variable.as_char_ptr().cast_mut();
         }
         if let Some(Announced(kobject)) = *self.kobject.lock() {
-            // SAFETY: As above; the environment is only read. Nobody need listen.
+            // SAFETY: The kobject is in sysfs, as above. The environment is a null-terminated array
+            // of C strings, which is only read. The error is ignored, as nobody need listen.
             let _ = unsafe {
                 bindings::kobject_uevent_env(
                     kobject.as_ptr(),
@@ -213,16 +214,16 @@ impl Announcer {
     }
 }
 
-/// A directory in sysfs that stands for a `T`, for as long as it lives.
+/// A directory in sysfs that represents a `T`, for as long as this lives.
 ///
 /// # Invariants
 ///
 /// `kset.kobj` is initialised with [`Node::KTYPE`]. `kset` is the first field of a pinned
-/// `Node<T>`, so that a pointer to it is one to the node.
+/// `Node<T>`, so a pointer to it is also a pointer to the node.
 #[pin_data(PinnedDrop)]
 #[repr(C)]
 pub(crate) struct Node<T: Directory> {
-    /// A kset rather than a kobject, as uevents are only sent for what is in one.
+    /// A kset rather than a kobject, since the kernel sends uevents only for kobjects in a kset.
     #[pin]
     kset: Opaque<bindings::kset>,
     #[pin]
@@ -232,10 +233,10 @@ pub(crate) struct Node<T: Directory> {
     data: T,
 }
 
-// SAFETY: A kobject may be used from any thread. `data` is shared with all who use the files, and
-// dropped by who drops the node; it may be, since a directory is `Send` and `Sync`.
+// SAFETY: The kernel's functions for kobjects may be called from any thread. `T` is `Send` and
+// `Sync`, so the users of the files may share `data`, and any thread may drop it.
 unsafe impl<T: Directory> Send for Node<T> {}
-// SAFETY: As above.
+// SAFETY: The kernel's functions for kobjects may be called from any thread, and `T` is `Sync`.
 unsafe impl<T: Directory> Sync for Node<T> {}
 
 impl<T: Directory> core::ops::Deref for Node<T> {
@@ -266,7 +267,7 @@ impl<T: Directory> Node<T> {
     ///
     /// `ENOMEM`.
     pub(crate) fn in_kernel(name: &CStr, data: impl PinInit<T>) -> Result<Pin<KBox<Self>>> {
-        // SAFETY: /sys/kernel is there for as long as the kernel is.
+        // SAFETY: `kernel_kobj` is set up at boot and never removed; the kset is null.
         unsafe {
             Self::new(
                 name,
@@ -278,8 +279,8 @@ impl<T: Directory> Node<T> {
         }
     }
 
-    /// Makes the directory `name`, which must not be there yet, in this one. Its changes are told
-    /// by `announcer`.
+    /// Makes the directory `name`, which must not exist yet, in this one. `announcer` notifies user
+    /// space of its changes.
     ///
     /// # Errors
     ///
@@ -294,14 +295,15 @@ impl<T: Directory> Node<T> {
         announcer: Arc<Announcer>,
         data: impl PinInit<C>,
     ) -> Result<Pin<KBox<Node<C>>>> {
-        // SAFETY: The caller's promise.
+        // SAFETY: The kobject and the kset are this node's, which the caller keeps until the new
+        // node is dropped.
         unsafe { Node::new(name, self.kobject(), self.kset.get(), Some(announcer), data) }
     }
 
     /// # Safety
     ///
-    /// `parent` must be a kobject in sysfs, and `kset` null or a kset, that stay until the node is
-    /// dropped.
+    /// `parent` must be a kobject in sysfs, and `kset` null or a registered kset. Both must stay
+    /// until the node is dropped.
     unsafe fn new(
         name: &CStr,
         parent: *mut bindings::kobject,
@@ -309,12 +311,13 @@ impl<T: Directory> Node<T> {
         announcer: Option<Arc<Announcer>>,
         data: impl PinInit<T>,
     ) -> Result<Pin<KBox<Self>>> {
-        // INVARIANT: The kobject is initialised below, in its place, before anything can fail.
+        // INVARIANT: The kset is the first field, and `kset_register()` below initialises its
+        // kobject before anything can fail.
         let node = KBox::try_pin_init(
             try_pin_init!(Node {
                 kset <- Opaque::try_ffi_init(|slot: *mut bindings::kset| {
-                    // SAFETY: `slot` is memory for a kset, which is to be zeroed before; the type
-                    // is static, and the format takes one C string.
+                    // SAFETY: `slot` is valid for writing a kset, which must be zeroed first. The
+                    // type is static, and the format takes one C string.
                     unsafe {
                         slot.write_bytes(0, 1);
                         (*slot).kobj.ktype = Self::KTYPE;
@@ -334,10 +337,11 @@ impl<T: Directory> Node<T> {
             }? Error),
             GFP_KERNEL,
         )?;
-        // SAFETY: The kset is prepared as this wants it; it initialises the kobject even if it
-        // fails. Dropping the node undoes it, and takes out the files below as well.
+        // SAFETY: The kset has a name and a type, as the function requires. It initialises the
+        // kobject even if it fails. Dropping the node undoes this, and removes the files below as
+        // well.
         to_result(unsafe { bindings::kset_register(node.kset.get()) })?;
-        // A file can be used at once, so that what tells of its use is there before.
+        // A file may be used as soon as it exists, so set up the announcer before.
         if let Some(announcer) = &node.announcer {
             *announcer.kobject.lock() = NonNull::new(node.kobject()).map(Announced);
         }
@@ -348,7 +352,7 @@ impl<T: Directory> Node<T> {
             })?;
         }
         for attribute in T::ATTRIBUTES {
-            // SAFETY: As above.
+            // SAFETY: The kobject is in sysfs, and the attribute is static.
             to_result(unsafe {
                 bindings::sysfs_create_file_ns(
                     node.kobject(),
@@ -357,8 +361,9 @@ impl<T: Directory> Node<T> {
                 )
             })?;
         }
-        // Only now, since it is when the files are there that they can be used.
-        // SAFETY: The kobject is in sysfs; nobody else changes this bit. Nobody need listen.
+        // Announce the directory only now: listeners expect its files to exist.
+        // SAFETY: The kobject is in sysfs, and nobody else changes this bit field. The error is
+        // ignored, as nobody need listen.
         unsafe {
             (*node.kobject()).set_uevent_suppress(0);
             let _ = bindings::kobject_uevent(node.kobject(), bindings::kobject_action_KOBJ_ADD);
@@ -367,22 +372,24 @@ impl<T: Directory> Node<T> {
     }
 
     fn kobject(&self) -> *mut bindings::kobject {
-        // SAFETY: It is only an address within the node.
+        // SAFETY: This only computes the address of a field of `self.kset`.
         unsafe { &raw mut (*self.kset.get()).kobj }
     }
 
-    /// The node of a kobject.
+    /// Returns the node of a kobject.
     ///
     /// # Safety
     ///
-    /// `kobject` must be that of a node of this type, which lives for `'a`.
+    /// `kobject` must be the one of a node of this type, which lives for `'a`.
     unsafe fn from_kobject<'a>(kobject: *mut bindings::kobject) -> &'a Self {
-        // SAFETY: By the type invariants of the node, and the caller's promise.
+        // SAFETY: The caller guarantees that the kobject is the one of a live node. By the type
+        // invariants it lies in the kset that is the first field of the node.
         unsafe { &*kernel::container_of!(kobject, bindings::kset, kobj).cast::<Self>() }
     }
 
     unsafe extern "C" fn release(kobject: *mut bindings::kobject) {
-        // SAFETY: C passes the node's own; it lives until this completes.
+        // SAFETY: Only kobjects of nodes have this type, and dropping the node waits for this
+        // completion.
         let node = unsafe { Self::from_kobject(kobject) };
         node.released.complete_all();
     }
@@ -392,11 +399,13 @@ impl<T: Directory> Node<T> {
         attribute: *mut bindings::attribute,
         buffer: *mut c_char,
     ) -> isize {
-        // SAFETY: C passes the node's own, and waits for this function before the node can go.
+        // SAFETY: Only kobjects of nodes have this type. sysfs waits for this function before it
+        // removes the kobject, and so before the node goes.
         let node = unsafe { Self::from_kobject(kobject) };
-        // SAFETY: Only the attributes of `T` are in its directory; it is their first field.
+        // SAFETY: The directory has only attributes of `T::ATTRIBUTES`, and `attribute` is their
+        // first field.
         let attribute = unsafe { &*attribute.cast::<Attribute<T>>() };
-        // SAFETY: sysfs passes a zeroed page.
+        // SAFETY: sysfs passes a zeroed page, which nobody else uses.
         let buffer = unsafe { core::slice::from_raw_parts_mut(buffer.cast::<u8>(), PAGE_SIZE) };
         from_result(|| {
             let mut text = Text { buffer, len: 0 };
@@ -412,18 +421,20 @@ impl<T: Directory> Node<T> {
         buffer: *const c_char,
         len: usize,
     ) -> isize {
-        // SAFETY: As for `show()`.
+        // SAFETY: Only kobjects of nodes have this type, and sysfs waits for this function before
+        // it removes the kobject.
         let node = unsafe { Self::from_kobject(kobject) };
-        // SAFETY: As for `show()`.
+        // SAFETY: The directory has only attributes of `T::ATTRIBUTES`, and `attribute` is their
+        // first field.
         let attribute = unsafe { &*attribute.cast::<Attribute<T>>() };
-        // SAFETY: sysfs passes `len` bytes.
+        // SAFETY: sysfs passes a buffer with `len` bytes, which nobody writes to.
         let bytes = unsafe { core::slice::from_raw_parts(buffer.cast::<u8>(), len) };
         from_result(|| {
             T::check_access()?;
             let mut value = KVec::with_capacity(len + 1, GFP_KERNEL)?;
             value.extend_from_slice(bytes.strip_suffix(b"\n").unwrap_or(bytes), GFP_KERNEL)?;
             value.push(0, GFP_KERNEL)?;
-            // A zero within is no value that was meant.
+            // A value with a zero byte in it is a mistake.
             let value = CStr::from_bytes_with_nul(&value).map_err(|_| EINVAL)?;
             attribute.store.ok_or(EIO)?(node, value)?;
             Ok(len as isize)
@@ -438,12 +449,14 @@ impl<T: Directory> Node<T> {
         offset: bindings::loff_t,
         len: usize,
     ) -> isize {
-        // SAFETY: As for `show()`.
+        // SAFETY: The directories of nodes alone have such files, and sysfs waits for this function
+        // before it removes the kobject.
         let node = unsafe { Self::from_kobject(kobject) };
-        // SAFETY: As for `show()`.
+        // SAFETY: The directory has only binary attributes of `T::BINARY_ATTRIBUTES`, and
+        // `attribute` is their first field.
         let attribute = unsafe { &*attribute.cast::<BinaryAttribute<T>>() };
         let buffer = buffer.cast::<u8>();
-        // SAFETY: kernfs passes a buffer of `len` bytes, which it has not initialised.
+        // SAFETY: kernfs passes a buffer of `len` bytes. It may be uninitialised, so fill it first.
         let buffer = unsafe {
             buffer.write_bytes(0, len);
             core::slice::from_raw_parts_mut(buffer, len)
@@ -463,14 +476,15 @@ impl<T: Directory> PinnedDrop for Node<T> {
             *announcer.kobject.lock() = None;
         }
         let kobject = self.kobject();
-        // SAFETY: By the type invariants it is initialised, and nobody else changes this bit.
+        // SAFETY: By the type invariants the kobject is initialised, and nobody else changes this
+        // bit field.
         if unsafe { (*kobject).state_in_sysfs() } != 0 {
-            // SAFETY: It was added; this waits for all who read or write the files.
+            // SAFETY: The kobject is in sysfs. This waits for the users of the files.
             unsafe { bindings::kobject_del(kobject) };
         }
-        // SAFETY: The reference is the one that it was initialised with.
+        // SAFETY: This drops the reference from the initialisation.
         unsafe { bindings::kobject_put(kobject) };
-        // Somebody else may still hold a reference.
+        // Others may still hold references: wait until `release()` is called.
         self.released.wait_for_completion();
     }
 }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The kernel's log, for what the pure code has to say.
+//! Printing of values from the pure code to the kernel's log.
 
 use kernel::fmt;
 
-/// Lets the kernel's print macros print what implements [`core::fmt::Display`].
+/// Lets the kernel's print macros print a type that implements [`core::fmt::Display`].
 pub(crate) struct Shown<T>(pub(crate) T);
 
 impl<T: core::fmt::Display> fmt::Display for Shown<T> {

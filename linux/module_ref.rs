@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! References to the module, which keep it from being unloaded.
+//! References to this module, which prevent its unloading.
 
 use kernel::{bindings, prelude::*};
 
@@ -8,29 +8,29 @@ use kernel::{bindings, prelude::*};
 ///
 /// # Invariants
 ///
-/// It was counted by `try_module_get()`.
+/// The reference was taken by `try_module_get()`.
 pub(crate) struct ModuleRef(&'static ThisModule);
 
 impl ModuleRef {
-    /// Takes a reference to `module`, which is the one that this code is in.
+    /// Takes a reference to `module`, which must be the module of this code.
     ///
     /// # Errors
     ///
     /// `ENODEV` if the module is being unloaded.
     pub(crate) fn get(module: &'static ThisModule) -> Result<Self> {
-        // SAFETY: The module is there, since its code runs.
+        // SAFETY: The module exists, since its code is running.
         if !unsafe { bindings::try_module_get(module.as_ptr()) } {
             return Err(ENODEV);
         }
-        // INVARIANT: Counted just now.
+        // INVARIANT: `try_module_get()` has taken a reference.
         Ok(ModuleRef(module))
     }
 }
 
 impl Drop for ModuleRef {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants. The caller runs in a function of this module that
-        // sysfs waits for before the module can go.
+        // SAFETY: By the type invariants this owns a reference. The caller runs in a callback of
+        // this module that sysfs waits for before the module can be unloaded.
         unsafe { bindings::module_put(self.0.as_ptr()) };
     }
 }

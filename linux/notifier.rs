@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A place in one of the kernel's notifier chains.
+//! Notifier chains of the kernel.
 
 use kernel::{
     bindings,
@@ -9,24 +9,26 @@ use kernel::{
     types::Opaque, //
 };
 
-/// What is called for the events of a chain.
+/// A callback for the events of a notifier chain.
 pub(crate) trait Listener: Send + Sync {
-    /// There is `event`, about `data`. What it returns is one of the chain's `NOTIFY_*`.
+    /// Handles `event`, which is about `data`. Returns one of the `NOTIFY_*` values.
     ///
     /// # Safety
     ///
-    /// `data` is what the chain for which it was registered passes with such an event.
+    /// `data` must be the pointer that the notifier chain of this listener passes with such an
+    /// event.
     unsafe fn hear(&self, event: c_ulong, data: *mut c_void) -> c_int;
 }
 
-/// Adds a block to a notifier chain, or takes it out; then it waits for a call of it that is under way.
+/// A function that adds a block to a notifier chain, or removes it. Removing waits until no call of
+/// the block is running.
 pub(crate) type Registration = unsafe extern "C" fn(*mut bindings::notifier_block) -> c_int;
 
-/// A listener in a notifier chain, for as long as this lives.
+/// A listener that is registered in a notifier chain for as long as this lives.
 ///
 /// # Invariants
 ///
-/// `block` is registered and stays where it is; `unregister` takes it out of its chain.
+/// `block` is registered in a chain, is pinned, and `unregister` removes it from this chain.
 #[pin_data(PinnedDrop)]
 pub(crate) struct Notifier<T: Listener> {
     listener: T,
@@ -35,17 +37,18 @@ pub(crate) struct Notifier<T: Listener> {
     block: Opaque<bindings::notifier_block>,
 }
 
-// SAFETY: The block is only used by the notifier chain, which locks.
+// SAFETY: The listener is `Send`, and only the notifier chain accesses the block, under its lock.
 unsafe impl<T: Listener> Send for Notifier<T> {}
-// SAFETY: As above.
+// SAFETY: The listener is `Sync`, and only the notifier chain accesses the block, under its lock.
 unsafe impl<T: Listener> Sync for Notifier<T> {}
 
 impl<T: Listener> Notifier<T> {
-    /// Adds `listener` to the chain of `register` and `unregister`.
+    /// Adds `listener` to the notifier chain of `register` and `unregister`.
     ///
     /// # Safety
     ///
-    /// These are of one chain, which is there for good, and which passes what `listener` expects.
+    /// `register` and `unregister` must work on the same chain, which must live forever and pass
+    /// the data that `listener` expects.
     ///
     /// # Errors
     ///
@@ -55,7 +58,8 @@ impl<T: Listener> Notifier<T> {
         register: Registration,
         unregister: Registration,
     ) -> impl PinInit<Self, Error> {
-        // INVARIANT: Registered here, in its place.
+        // INVARIANT: The block is registered at its pinned address, and dropping the notifier calls
+        // `unregister`.
         try_pin_init!(Notifier {
             listener,
             unregister,
@@ -64,7 +68,8 @@ impl<T: Listener> Notifier<T> {
                     notifier_call: Some(Self::call),
                     ..Default::default()
                 };
-                // SAFETY: `slot` is memory for a block; dropping the notifier takes it out of the chain.
+                // SAFETY: `slot` is valid for writing a block, and pinned. Dropping the notifier
+                // removes the block from the chain.
                 unsafe {
                     slot.write(block);
                     to_result(register(slot))
@@ -78,9 +83,11 @@ impl<T: Listener> Notifier<T> {
         event: c_ulong,
         data: *mut c_void,
     ) -> c_int {
-        // SAFETY: The chain passes the block that was registered, which is a field of this type.
+        // SAFETY: The chain passes the block that `register()` registered, which is a field of a
+        // live `Notifier<T>`.
         let notifier = unsafe { &*kernel::container_of!(Opaque::cast_from(block), Self, block) };
-        // SAFETY: It is what the chain passes, which is the one that `register` was promised.
+        // SAFETY: The chain is the one of `register()`, whose caller guarantees that it passes the
+        // data that the listener expects.
         unsafe { notifier.listener.hear(event, data) }
     }
 }
@@ -88,7 +95,8 @@ impl<T: Listener> Notifier<T> {
 #[pinned_drop]
 impl<T: Listener> PinnedDrop for Notifier<T> {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: By the type invariants.
+        // SAFETY: By the type invariants the block is registered, and `unregister` removes it from
+        // its chain.
         unsafe { (self.unregister)(self.block.get()) };
     }
 }

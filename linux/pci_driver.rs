@@ -9,20 +9,20 @@ use kernel::{
     prelude::*, //
 };
 
-/// Such a driver.
+/// The callbacks of such a driver.
 pub(crate) trait OverrideDriver: Send + Sync + Sized + 'static {
     /// Binds the driver to `device`.
     ///
     /// # Errors
     ///
-    /// Those for which the driver is not bound.
+    /// On any error the driver is not bound.
     fn probe(device: &Device<Core<'_>>) -> Result<Self>;
 
-    /// `device` loses the driver.
+    /// Unbinds the driver from `device`.
     fn unbind(device: &Device<Core<'_>>);
 }
 
-/// What the PCI bus knows as the driver `T`.
+/// Implements [`pci::Driver`] for `T`.
 pub(crate) struct Bound<T>(T);
 
 static IDS: IdArray<pci::DeviceId, (), 0> = IdArray::new_without_index([]);

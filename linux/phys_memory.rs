@@ -1,25 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Access to physical memory that the first OS does not use itself.
+//! Access to physical memory that the first OS itself does not use.
 
 use crate::memory::memmap::Range;
 use kernel::{bindings, prelude::*};
 
-/// The largest part of a range that is mapped at once, in bytes.
+/// The maximum length of a part of a range that is mapped at once, in bytes.
 const WINDOW: u64 = 64 << 20;
 
 /// A range of physical memory, mapped write-back.
 ///
 /// # Invariants
 ///
-/// `address` is where `memremap()` mapped `len` bytes, and nobody else accesses them while a
-/// reference to them lives.
+/// `address` is the result of `memremap()` for `len` bytes, and nobody else accesses these bytes
+/// while a reference to them lives.
 pub(crate) struct Mapping {
     address: *mut u8,
     len: usize,
 }
 
-// SAFETY: A mapping is the same for all threads.
+// SAFETY: A kernel mapping is valid in all threads.
 unsafe impl Send for Mapping {}
 
 impl Mapping {
@@ -27,50 +27,51 @@ impl Mapping {
     ///
     /// # Errors
     ///
-    /// `ENOMEM` if there is no room for the mapping.
+    /// `ENOMEM` if the memory can't be mapped.
     ///
     /// # Safety
     ///
-    /// `range` must be memory that the first OS does not use, and nobody else, no other mapping
-    /// and no CPU of a successor, may access it while the mapping lives.
+    /// `range` must be memory that the first OS does not use. While the mapping lives, nobody else
+    /// may access the memory: no other mapping, and no CPU of a successor.
     pub(crate) unsafe fn new(range: Range) -> Result<Self> {
         let len = usize::try_from(range.len())?;
-        // SAFETY: The caller promises that the memory is there and nobody's.
+        // SAFETY: The caller guarantees that the range is memory which nobody else uses.
         let address =
             unsafe { bindings::memremap(range.start(), len, bindings::MEMREMAP_WB as usize) };
         if address.is_null() {
             return Err(ENOMEM);
         }
-        // INVARIANT: `memremap()` succeeded, the rest is the caller's promise.
+        // INVARIANT: `memremap()` succeeded, and the caller guarantees that nobody else accesses
+        // the memory.
         Ok(Mapping {
             address: address.cast(),
             len,
         })
     }
 
-    /// The memory.
+    /// Returns the memory.
     pub(crate) fn bytes(&mut self) -> &mut [u8] {
-        // SAFETY: By the type invariants the bytes are mapped, initialised as all memory is, and
-        // accessed through `self` alone.
+        // SAFETY: By the type invariants the bytes are mapped, and accessed through `self` alone.
+        // Memory is always initialised.
         unsafe { core::slice::from_raw_parts_mut(self.address, self.len) }
     }
 
-    /// Turns the mapping into one that a CPU of a successor may write to from now on.
+    /// Gives up exclusive access: from now on a CPU of a successor may write to the memory.
     pub(crate) fn watch(self) -> Watched {
-        // INVARIANT: The mapping is given up, and with it the way to make references.
+        // INVARIANT: This consumes the mapping, so nobody can make a reference through it any more.
         Watched(self)
     }
 }
 
-/// Memory that somebody else may write.
+/// Mapped memory that a CPU of a successor may write at any time.
 ///
 /// # Invariants
 ///
-/// No reference to the mapped memory is made through it, but by [`Watched::bytes`].
+/// Only [`Watched::bytes`] makes references to the mapped memory.
 pub(crate) struct Watched(Mapping);
 
 impl Watched {
-    /// The memory, for a time in which nobody else writes it.
+    /// Returns the memory, for a time in which nobody else accesses it.
     ///
     /// # Safety
     ///
@@ -79,43 +80,45 @@ impl Watched {
         self.0.bytes()
     }
 
-    /// The word at `offset` as it is now.
+    /// Reads the word at `offset`.
     ///
     /// # Errors
     ///
-    /// `EINVAL` if there is no such word or it is not aligned.
+    /// `EINVAL` if the word is not in the mapping, or not aligned.
     pub(crate) fn word(&self, offset: usize) -> Result<u32> {
         if offset % align_of::<u32>() != 0 {
             return Err(EINVAL);
         }
         let word = self.part(offset, size_of::<u32>())?.cast::<u32>();
-        // SAFETY: It is mapped, and aligned as the page is; volatile, since it may change.
+        // SAFETY: `part()` has checked that the word is mapped, and it is aligned, since mappings
+        // start at a page. The read is volatile, as the word may change at any time.
         Ok(unsafe { word.read_volatile() })
     }
 
-    /// Copies what is at `offset` to `out`.
+    /// Copies the bytes at `offset` to `out`.
     ///
     /// # Errors
     ///
-    /// `EINVAL` if it is not all mapped.
+    /// `EINVAL` if not all of the bytes are in the mapping.
     pub(crate) fn read(&self, offset: usize, out: &mut [u8]) -> Result {
         let mut from = self.part(offset, out.len())?;
         let (words, rest) = out.split_at_mut(out.len() & !7);
         for word in words.chunks_exact_mut(8) {
-            // SAFETY: Within the part, and unaligned by its type; volatile, since it may change.
+            // SAFETY: The word lies within the part, and its type has an alignment of 1. The read
+            // is volatile, as the memory may change at any time.
             let value = unsafe { from.cast::<Unaligned>().read_volatile() };
             word.copy_from_slice(&value.0.to_ne_bytes());
             from = from.wrapping_add(8);
         }
         for byte in rest {
-            // SAFETY: As above.
+            // SAFETY: The byte lies within the part. The read is volatile, as above.
             *byte = unsafe { from.read_volatile() };
             from = from.wrapping_add(1);
         }
         Ok(())
     }
 
-    /// Where the `len` bytes at `offset` are mapped, if they are.
+    /// Returns the address at which the `len` bytes at `offset` are mapped.
     fn part(&self, offset: usize, len: usize) -> Result<*const u8> {
         let end = offset.checked_add(len).ok_or(EINVAL)?;
         if end > self.0.len {
@@ -125,34 +128,36 @@ impl Watched {
     }
 }
 
-/// A word that need not be aligned.
+/// An unaligned word.
 #[derive(Clone, Copy)]
 #[repr(C, packed)]
 struct Unaligned(u64);
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants this is what `memremap()` returned.
+        // SAFETY: By the type invariants `memremap()` returned the address, which is not used any
+        // more.
         unsafe { bindings::memunmap(self.address.cast()) };
     }
 }
 
-/// Calls `visit` with each part of `range` in turn, mapped, and its offset in `range`.
+/// Maps the parts of `range` one after the other, and calls `visit` with the offset in `range` and
+/// the memory of each.
 ///
 /// # Errors
 ///
-/// `ENOMEM` if there is no room for a mapping.
+/// `ENOMEM` if a part can't be mapped.
 ///
 /// # Safety
 ///
-/// As for [`Mapping::new`], until this returns.
+/// Those of [`Mapping::new`], until this returns.
 pub(crate) unsafe fn for_each_window(
     range: Range,
     mut visit: impl FnMut(u64, &mut [u8]),
 ) -> Result {
     let mut start = range.start();
     while let Some(window) = Range::from_to(start, range.end().min(start + WINDOW)) {
-        // SAFETY: The caller's promise holds for each part.
+        // SAFETY: The safety requirements hold for `range`, and so for each part.
         let mut mapping = unsafe { Mapping::new(window) }?;
         visit(start - range.start(), mapping.bytes());
         start = window.end();
@@ -160,20 +165,20 @@ pub(crate) unsafe fn for_each_window(
     Ok(())
 }
 
-/// Fills `range` with `data`, and with zeros behind that.
+/// Writes `data` to the start of `range`, and zeros to the rest.
 ///
 /// # Errors
 ///
-/// `ENOMEM` if there is no room for a mapping; `EINVAL` if `data` is longer than `range`.
+/// `ENOMEM` if the memory can't be mapped; `EINVAL` if `data` is longer than `range`.
 ///
 /// # Safety
 ///
-/// As for [`Mapping::new`], until this returns.
+/// Those of [`Mapping::new`], until this returns.
 pub(crate) unsafe fn write(range: Range, data: &[u8]) -> Result {
     if data.len() as u64 > range.len() {
         return Err(EINVAL);
     }
-    // SAFETY: The caller's promise.
+    // SAFETY: This function has the same safety requirements.
     unsafe {
         for_each_window(range, |offset, window| {
             let rest = data.get(offset as usize..).unwrap_or_default();
@@ -188,12 +193,12 @@ pub(crate) unsafe fn write(range: Range, data: &[u8]) -> Result {
 ///
 /// # Errors
 ///
-/// `ENOMEM` if there is no room for a mapping.
+/// `ENOMEM` if the memory can't be mapped.
 ///
 /// # Safety
 ///
-/// As for [`Mapping::new`], until this returns.
+/// Those of [`Mapping::new`], until this returns.
 pub(crate) unsafe fn scrub(range: Range) -> Result {
-    // SAFETY: The caller's promise.
+    // SAFETY: This function has the same safety requirements.
     unsafe { for_each_window(range, |_, window| window.fill(0)) }
 }

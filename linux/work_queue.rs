@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The kernel's work queue for what may take a while, for which the `kernel` crate has no function.
+//! The kernel's workqueue for long-running work, which the `kernel` crate does not provide.
 
 use kernel::{bindings, workqueue::Queue};
 
-/// What the works of OSes run on: any CPU.
+/// Returns the workqueue for the work items of OSes, which may run on any CPU.
 pub(crate) fn unbound() -> &'static Queue {
-    // SAFETY: One of the kernel's own, there from boot on for good.
+    // SAFETY: `system_dfl_wq` is set up at boot and never destroyed.
     unsafe { Queue::from_raw(bindings::system_dfl_wq) }
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Code that is data to the first OS: what the assembler made of a `.S` file.
+//! Access to the code of assembler files that the first OS copies but does not execute.
 
-/// The bytes between two symbols, which must be the start and the end of one object in `.rodata`.
+/// Returns the bytes between two symbols, which must be the start and the end of one object in
+/// `.rodata`.
 macro_rules! assembled {
     ($start:ident, $end:ident) => {{
         extern "C" {
@@ -10,7 +11,8 @@ macro_rules! assembled {
             static $end: u8;
         }
         let (start, end) = (&raw const $start, &raw const $end);
-        // SAFETY: Whoever names the symbols promises that.
+        // SAFETY: The user of the macro guarantees that the symbols are the start and the end of
+        // one object in `.rodata`, which is initialised and never written.
         unsafe { ::core::slice::from_raw_parts(start, end.offset_from(start) as usize) }
     }};
 }

@@ -1,28 +1,28 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! For how long the starts of all OSes keep each other waiting.
+//! Measures for how long starts of OSes hold locks that the starts of all OSes share.
 
 use kernel::{
     sync::atomic::{Atomic, Relaxed},
     time::{Instant, Monotonic}, //
 };
 
-/// For how long locks that the starts of all OSes share have been held, in nanoseconds.
+/// The total time for which such locks have been held, in nanoseconds.
 static HELD: Atomic<i64> = Atomic::new(0);
 
-/// For how long locks that the starts of all OSes share have been held since the module was loaded,
-/// in nanoseconds.
+/// Returns the total time, in nanoseconds, for which locks that the starts of all OSes share have
+/// been held since the module was loaded.
 pub(crate) fn total() -> i64 {
     HELD.load(Relaxed)
 }
 
-/// Counts until the result is dropped. Call this once such a lock is taken, and drop the result
-/// before the lock is released.
+/// Starts a measurement, which ends when the result is dropped. Call this after taking such a lock,
+/// and drop the result before releasing the lock.
 pub(crate) fn hold() -> Held {
     Held(Instant::now())
 }
 
-/// Counts while it lives.
+/// A measurement under way.
 pub(crate) struct Held(Instant<Monotonic>);
 
 impl Drop for Held {

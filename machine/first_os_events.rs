@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the first OS does to the whole machine, while other OSes have CPUs.
+//! Reacts when the first OS suspends, hibernates or reboots while other OSes have CPUs.
 //!
-//! It can be kept from going to sleep, which would take the power from all CPUs. It can't be kept
-//! from a reboot, which for the kernel may also mean to jump into another one by kexec; that one
-//! may take all memory for its own. So the other OSes' CPUs are stopped first.
+//! Mint refuses suspend and hibernation, which would cut the power of all CPUs. It can't refuse a
+//! reboot. A reboot may also be a kexec, whose new kernel may use all memory. So Mint stops the
+//! other OSes' CPUs first.
 //!
-//! A panic of the first OS, or its reset, are none of these: nothing is called then, or too late.
+//! A panic or a reset of the first OS is not covered: the kernel calls no notifier then, or calls
+//! it too late.
 
 use crate::{
     cpu_offline,
@@ -20,7 +21,7 @@ use kernel::{
     sync::Arc, //
 };
 
-/// Watches these events for as long as it lives.
+/// The notifiers for these events, registered for as long as this lives.
 #[pin_data]
 pub(crate) struct FirstOsEvents {
     #[pin]
@@ -30,13 +31,14 @@ pub(crate) struct FirstOsEvents {
 }
 
 impl FirstOsEvents {
-    /// Starts to watch, for the OSes of `machine`.
+    /// Registers the notifiers, for the OSes of `machine`.
     ///
     /// # Errors
     ///
-    /// Those of the registrations.
+    /// Those of registering the notifiers.
     pub(crate) fn watch(machine: Arc<Machine>) -> impl PinInit<Self, Error> {
-        // SAFETY: They are of one chain; what it passes is not looked at.
+        // SAFETY: Both functions work on the PM notifier chain, which is static. `Sleep` does not
+        // use the data that the chain passes.
         let sleep = unsafe {
             Notifier::register(
                 Sleep(machine.clone()),
@@ -44,7 +46,8 @@ impl FirstOsEvents {
                 bindings::unregister_pm_notifier,
             )
         };
-        // SAFETY: As above.
+        // SAFETY: Both functions work on the reboot notifier chain, which is static. `Reboot` does
+        // not use the data that the chain passes.
         let reboot = unsafe {
             Notifier::register(
                 Reboot(machine),
@@ -65,7 +68,7 @@ extern "C" {
     fn unregister_reboot_notifier(block: *mut bindings::notifier_block) -> c_int;
 }
 
-/// Suspend or hibernation is about to begin, or is over.
+/// Listens for the begin and the end of suspend and hibernation.
 struct Sleep(Arc<Machine>);
 
 impl Listener for Sleep {
@@ -73,19 +76,21 @@ impl Listener for Sleep {
         let Sleep(machine) = self;
         let result = match event as u32 {
             bindings::PM_SUSPEND_PREPARE => cpu_offline::fall_asleep(),
-            // What is reserved is not part of the image. It is looked at when no more can be taken.
+            // The hibernation image does not include reserved memory. Check for OSes that have some
+            // after no more of it can be taken.
             bindings::PM_HIBERNATION_PREPARE | bindings::PM_RESTORE_PREPARE => {
                 cpu_offline::fall_asleep().and_then(|()| {
-                    // The chain does not tell who refuses that it is over.
+                    // The chain does not notify the listener that refused.
                     machine
                         .check_nothing_loaded()
                         .inspect_err(|_| cpu_offline::wake_up())
                 })
             }
-            // It is over. No OS has CPUs yet.
+            // Suspend or hibernation is over, and no OS has CPUs yet. Write the page tables again:
+            // they are in reserved memory, which the hibernation image did not include.
             _ => {
-                // What is reserved was not part of the image.
-                // SAFETY: No OS has CPUs before `wake_up()`.
+                // SAFETY: `fall_asleep()` has checked that no OS has CPUs, and none gets one before
+                // `wake_up()`.
                 let result = unsafe { machine.stepping_stone.write() };
                 cpu_offline::wake_up();
                 result
@@ -102,13 +107,14 @@ impl Listener for Sleep {
     }
 }
 
-/// The first OS reboots, halts, powers off, or goes to another kernel by kexec.
+/// Listens for a reboot, halt or power-off of the first OS, or a kexec to another kernel.
 struct Reboot(Arc<Machine>);
 
 impl Listener for Reboot {
     unsafe fn hear(&self, _event: c_ulong, _data: *mut c_void) -> c_int {
         self.stop_all();
-        // The kernel only does this for the functions that it knows, and to which it has access.
+        // The kernel stops the DMA of functions only if it has a driver for them and can access
+        // them.
         claims::quiesce();
         bindings::NOTIFY_DONE as c_int
     }
@@ -125,9 +131,9 @@ impl Reboot {
                 apic_id
             );
         });
-        // Twice, as one that was still running may have woken one that was reset already.
+        // Twice: a CPU that was still running may have woken one that was already reset.
         for _ in 0..2 {
-            // What can't be delivered is logged.
+            // `send_init()` logs an IPI that was not delivered.
             cpu_offline::for_each_held(|apic_id, _| {
                 let _ = apic.send_init(apic_id);
             });

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! INIT and startup IPIs, by the local APIC's interrupt command register (ICR).
+//! Sends INIT and startup IPIs through the interrupt command register (ICR) of the local APIC.
 //!
-//! The kernel's own functions for that are not there for modules. Reference: Intel SDM volume 3,
-//! chapter 12 "Advanced Programmable Interrupt Controller", and 10.4.4 for the protocol.
+//! The kernel does not export its own functions for that. Reference: Intel SDM volume 3, chapter 12
+//! "Advanced Programmable Interrupt Controller", and 10.4.4 for the protocol.
 
 use crate::{
     firmware::acpi::XAPIC_ID_MAX,
@@ -32,28 +32,29 @@ const BASE_ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 
 /// Offset of the ICR's low half in xAPIC mode.
 const ICR_LOW: usize = 0x300;
-/// Offset of its high half, the destination in its top byte.
+/// Offset of the ICR's high half in xAPIC mode, with the destination in the top byte.
 const ICR_HIGH: usize = 0x310;
-/// The ICR in x2APIC mode, the destination in its high half.
+/// The MSR of the ICR in x2APIC mode, with the destination in the high half.
 const X2APIC_ICR: u32 = 0x830;
 
-// The ICR's low half: delivery mode (bits 8-10), physical destination, no shorthand.
+// Fields of the ICR's low half: delivery mode (bits 8-10); physical destination mode and no
+// shorthand are 0.
 const MODE_INIT: u32 = 5 << 8;
 const MODE_STARTUP: u32 = 6 << 8;
-/// Not 0 while an IPI is on its way (xAPIC only).
+/// Set while an IPI is pending (xAPIC only).
 const DELIVERY_PENDING: u32 = 1 << 12;
 const LEVEL_ASSERT: u32 = 1 << 14;
 const TRIGGER_LEVEL: u32 = 1 << 15;
 
-/// How often a pending IPI is looked at before it is given up. Each look is an uncached read, so
-/// that this is some milliseconds; an IPI takes microseconds.
+/// How often to poll for a pending IPI before giving up. Each poll is an uncached read, so this
+/// takes some milliseconds; sending an IPI takes microseconds.
 const PENDING_LIMIT: u32 = 100_000;
 
-/// By what CPUs are reset and woken.
+/// The local APIC, which resets and wakes other CPUs.
 #[pin_data]
 pub(crate) struct LocalApic {
     registers: Registers,
-    /// Whether CPUs may be woken; held while one is.
+    /// Whether CPUs may be woken. The lock is held while a startup IPI is sent.
     #[pin]
     gate: Mutex<Gate>,
 }
@@ -64,31 +65,32 @@ enum Gate {
     Closed,
 }
 
-/// The local APIC of whatever CPU uses it.
+/// The local APIC of the CPU that runs the code.
 ///
 /// # Invariants
 ///
-/// In xAPIC mode, the pointer is a mapping of the page with its registers; the mode is that of
-/// all CPUs of the first OS, from its boot on.
+/// The variant matches the mode of all CPUs of the first OS, which is constant from boot on. The
+/// pointer of `XApic` is an `ioremap()` mapping of the page with the registers.
 enum Registers {
-    /// Registers in memory, at the same address for all CPUs.
+    /// Memory-mapped registers, at the same address for all CPUs.
     XApic(*mut u8),
     /// Registers in MSRs.
     X2Apic,
 }
 
-// SAFETY: Each CPU reaches its own registers through the same mapping; a sequence of accesses is
-// done with interrupts off.
+// SAFETY: The mapping is the same for all threads, and each CPU reaches its own registers through
+// it. A sequence of accesses runs with interrupts disabled.
 unsafe impl Send for Registers {}
-// SAFETY: As above.
+// SAFETY: Each CPU reaches its own registers through the mapping, and a sequence of accesses runs
+// with interrupts disabled, so threads do not interfere.
 unsafe impl Sync for Registers {}
 
 impl LocalApic {
-    /// Finds out how to reach the local APIC.
+    /// Finds the mode of the local APIC, and maps its registers if they are in memory.
     ///
     /// # Errors
     ///
-    /// `ENODEV` if it is disabled, `ENOMEM` if it can't be mapped.
+    /// `ENODEV` if the local APIC is disabled, `ENOMEM` if its registers can't be mapped.
     pub(crate) fn new() -> impl PinInit<Self, Error> {
         try_pin_init!(LocalApic {
             registers: Registers::find()?,
@@ -96,12 +98,13 @@ impl LocalApic {
         }? Error)
     }
 
-    /// Whether the CPUs are in x2APIC mode, which they stay in when they are reset by INIT.
+    /// Returns whether the CPUs are in x2APIC mode. A reset by INIT does not change the mode.
     pub(crate) fn is_x2apic(&self) -> bool {
         matches!(self.registers, Registers::X2Apic)
     }
 
-    /// Resets the CPUs with these APIC IDs: each then waits for a startup IPI and runs nothing.
+    /// Resets the CPUs with these APIC IDs by INIT. After that, each waits for a startup IPI and
+    /// executes nothing.
     ///
     /// # Errors
     ///
@@ -114,8 +117,8 @@ impl LocalApic {
         Ok(())
     }
 
-    /// As [`LocalApic::init`] for one CPU, but does not wait for it: [`LocalApic::wait_reset`]
-    /// must be called before the CPU is woken or what it used is used again.
+    /// Sends INIT to one CPU, as [`LocalApic::init`] does, but does not wait for its reset. Call
+    /// [`LocalApic::wait_reset`] before waking the CPU or reusing its memory.
     ///
     /// # Errors
     ///
@@ -123,17 +126,17 @@ impl LocalApic {
     pub(crate) fn send_init(&self, apic_id: u32) -> Result {
         self.registers
             .send(apic_id, MODE_INIT | LEVEL_ASSERT | TRIGGER_LEVEL)?;
-        // CPUs before the Pentium 4 want the level taken back; later ones take no notice.
+        // CPUs before the Pentium 4 need the INIT de-asserted; later CPUs ignore this IPI.
         self.registers.send(apic_id, MODE_INIT | TRIGGER_LEVEL)
     }
 
-    /// Waits until CPUs that were sent an INIT have reset themselves.
+    /// Waits until CPUs that got an INIT have reset themselves.
     pub(crate) fn wait_reset(&self) {
-        // The protocol's 10 ms.
+        // The 10 ms delay of the INIT-SIPI-SIPI protocol.
         fsleep(Delta::from_millis(10));
     }
 
-    /// Starts the CPU with this APIC ID, after INIT, at the page at `address` below 1 MiB.
+    /// Starts the CPU with this APIC ID, after an INIT, at the page at `address` below 1 MiB.
     ///
     /// # Errors
     ///
@@ -148,7 +151,7 @@ impl LocalApic {
         self.registers.send(apic_id, MODE_STARTUP | vector)
     }
 
-    /// Lets no CPU be started any more.
+    /// Refuses all further calls of [`LocalApic::startup`].
     pub(crate) fn close(&self) {
         *self.gate.lock() = Gate::Closed;
     }
@@ -164,17 +167,18 @@ impl Registers {
         if base & X2APIC_ENABLED != 0 {
             return Ok(Registers::X2Apic);
         }
-        // SAFETY: The address is that of the registers; a further mapping of them does no harm.
+        // SAFETY: `base` has the physical address of the registers; another mapping of this page is
+        // harmless.
         let registers = unsafe { bindings::ioremap(base & BASE_ADDRESS, 4096) };
         if registers.is_null() {
             return Err(ENOMEM);
         }
-        // INVARIANT: Just mapped, and the mode was looked at.
+        // INVARIANT: `ioremap()` succeeded, and `IA32_APIC_BASE` says that this is xAPIC mode.
         Ok(Registers::XApic(registers.cast()))
     }
 
     fn send(&self, apic_id: u32, command: u32) -> Result {
-        // Both halves must be written on one CPU, with no other IPI between.
+        // Both halves must be written on the same CPU, without another IPI in between.
         let interrupts = local_interrupt_disable();
         match self {
             Registers::X2Apic => {
@@ -185,7 +189,7 @@ impl Registers {
                 );
                 Ok(())
             }
-            // The destination has 8 bits, of which 255 is all CPUs.
+            // In xAPIC mode the destination has 8 bits, and 255 means all CPUs.
             Registers::XApic(_) if apic_id > XAPIC_ID_MAX => {
                 pr_err!("no IPI can reach APIC ID {} in xAPIC mode\n", apic_id);
                 Err(EIO)
@@ -194,7 +198,8 @@ impl Registers {
                 let icr_low = registers.wrapping_add(ICR_LOW).cast::<u32>();
                 let icr_high = registers.wrapping_add(ICR_HIGH).cast::<u32>();
                 wait_idle(icr_low)?;
-                // SAFETY: By the type invariants these are the ICR's halves; interrupts are off.
+                // SAFETY: By the type invariants the pointers are to the mapped halves of the ICR,
+                // and interrupts are disabled, so no other IPI comes in between.
                 unsafe {
                     icr_high.write_volatile(apic_id << 24);
                     icr_low.write_volatile(command);
@@ -208,7 +213,8 @@ impl Registers {
 impl Drop for Registers {
     fn drop(&mut self) {
         if let Registers::XApic(registers) = self {
-            // SAFETY: By the type invariants `ioremap()` returned it.
+            // SAFETY: By the type invariants `ioremap()` returned the pointer, which is not used
+            // any more.
             unsafe { bindings::iounmap(registers.cast()) };
         }
     }
@@ -216,7 +222,8 @@ impl Drop for Registers {
 
 fn wait_idle(icr_low: *mut u32) -> Result {
     for _ in 0..PENDING_LIMIT {
-        // SAFETY: The caller's pointer is to the ICR; reading it has no effect.
+        // SAFETY: `send()` passes a pointer to the mapped low half of the ICR; reading it has no
+        // side effect.
         if unsafe { icr_low.read_volatile() } & DELIVERY_PENDING == 0 {
             return Ok(());
         }
@@ -228,7 +235,8 @@ fn wait_idle(icr_low: *mut u32) -> Result {
 
 fn rdmsr(msr: u32) -> u64 {
     let (low, high): (u32, u32);
-    // SAFETY: Only IA32_APIC_BASE is read, which every CPU with a local APIC has.
+    // SAFETY: `find()` is the only caller, and reads IA32_APIC_BASE, which every CPU with a local
+    // APIC has.
     unsafe {
         asm!("rdmsr", in("ecx") msr, out("eax") low, out("edx") high,
              options(nomem, nostack, preserves_flags));
@@ -237,9 +245,10 @@ fn rdmsr(msr: u32) -> u64 {
 }
 
 fn wrmsr(msr: u32, value: u64, _interrupts: &LocalInterruptDisabled) {
-    // Unlike other WRMSRs, those to x2APIC registers are not serialising, so stores before the
-    // IPI might be seen after it (Intel SDM volume 3, 12.12.3): MFENCE; LFENCE orders them.
-    // SAFETY: Only the ICR is written, in x2APIC mode; it sends what the caller built.
+    // Unlike other WRMSRs, writes to x2APIC registers are not serialising: other CPUs might see
+    // earlier stores after the IPI (Intel SDM volume 3, 12.12.3). MFENCE; LFENCE orders them.
+    // SAFETY: `send()` is the only caller, and writes the ICR, in x2APIC mode. That sends an IPI
+    // and does not change memory of this kernel.
     unsafe {
         asm!("mfence", "lfence", "wrmsr",
              in("ecx") msr, in("eax") value as u32, in("edx") (value >> 32) as u32,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What must hold for the machine, for the first OS, and for whoever asks.
+//! Checks of the machine, of how the first OS was booted, and of the caller's permissions.
 
 use crate::linux::errno::EOPNOTSUPP;
 use crate::{
@@ -13,19 +13,19 @@ use kernel::{bindings, prelude::*};
 /// COMMAND_LINE_SIZE of `arch/x86/include/asm/setup.h`.
 pub(crate) const COMMAND_LINE_SIZE: usize = 2048;
 
-/// Checks the machine and how the first OS, whose command line is `cmdline`, was booted.
+/// Checks the machine, and how the first OS was booted; `cmdline` is its command line.
 ///
 /// # Errors
 ///
-/// `EOPNOTSUPP` if it can't be, `EPERM` if the first OS must be booted in another way. The log
-/// says what to do.
+/// `EOPNOTSUPP` if Mint can't work on the machine, `EPERM` if the first OS must be booted with
+/// other parameters. The log says what to do.
 pub(crate) fn check_machine(cmdline: &str) -> Result {
     if is_memory_encrypted() {
         pr_err!("memory encryption (SME, SEV, TDX) is on: successors could not read what is copied for them; boot with mem_encrypt=off\n");
         return Err(EOPNOTSUPP.into());
     }
-    // The kernel takes the last one, and any number but 0 (apic_ipi_shorthand(),
-    // arch/x86/kernel/apic/ipi.c).
+    // The kernel uses the last such parameter, and takes any number but 0 for true
+    // (apic_ipi_shorthand(), arch/x86/kernel/apic/ipi.c).
     let no_broadcast = params(cmdline)
         .filter(|param| param.is("no_ipi_broadcast"))
         .last()
@@ -44,7 +44,7 @@ pub(crate) fn check_machine(cmdline: &str) -> Result {
 
 #[cfg(CONFIG_ARCH_HAS_CC_PLATFORM)]
 fn is_memory_encrypted() -> bool {
-    // SAFETY: It only reads flags.
+    // SAFETY: The function only reads flags that are set at boot.
     unsafe { bindings::cc_platform_has(bindings::cc_attr_CC_ATTR_MEM_ENCRYPT) }
 }
 
@@ -53,13 +53,13 @@ fn is_memory_encrypted() -> bool {
     false
 }
 
-/// The frequency of the TSC in kHz.
+/// Returns the frequency of the TSC in kHz.
 pub(crate) fn tsc_khz() -> u32 {
-    // SAFETY: A plain number that is constant once it was calibrated.
+    // SAFETY: `tsc_khz` is an integer that does not change after calibration at boot.
     unsafe { *addr_of!(bindings::tsc_khz) }
 }
 
-/// Checks that whoever calls may start another kernel: what kexec_load(2) would check.
+/// Checks that the caller may start another kernel, with the checks of kexec_load(2).
 ///
 /// # Errors
 ///
@@ -68,7 +68,7 @@ pub(crate) fn check_caller() -> Result {
     if !capable_sys_boot() {
         return Err(EPERM);
     }
-    // SAFETY: It only asks the security modules, which log a refusal.
+    // SAFETY: The function only asks the security modules, which log a refusal.
     kernel::error::to_result(unsafe {
         bindings::security_locked_down(bindings::lockdown_reason_LOCKDOWN_KEXEC)
     })?;
@@ -91,8 +91,8 @@ pub(crate) fn check_caller() -> Result {
     }
 }
 
-/// Whether the caller has CAP_SYS_BOOT.
+/// Returns whether the caller has CAP_SYS_BOOT.
 pub(crate) fn capable_sys_boot() -> bool {
-    // SAFETY: Asks about the current task.
+    // SAFETY: `capable()` checks the current task, and the number is a valid capability.
     unsafe { bindings::capable(bindings::CAP_SYS_BOOT as c_int) }
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The page tables by which a CPU comes to long mode: without paging it can only load CR3 with what
-//! lies below 4 GiB, and an OS's own page tables may lie higher. All OSes share them.
+//! The page tables with which a CPU switches to long mode. Without paging, a CPU can only load an
+//! address below 4 GiB into CR3, and an OS's own page tables may lie higher. All OSes share these
+//! tables.
 
 use crate::{
     image::{
@@ -14,7 +15,7 @@ use crate::{
 };
 use kernel::{prelude::*, str::CString};
 
-/// One table of each level down to a 2 MiB page.
+/// Length of the tables in bytes: one of each level, down to a 2 MiB page.
 const LEN: u64 = 3 * TABLE as u64;
 
 /// Page tables in low memory that map the first 2 MiB.
@@ -23,11 +24,11 @@ pub(crate) struct SteppingStone {
 }
 
 impl SteppingStone {
-    /// Takes their memory from `pool`, and writes them.
+    /// Allocates memory for the tables from `pool`, and writes them.
     ///
     /// # Errors
     ///
-    /// `ENOMEM` if there is too little; the log says so.
+    /// `ENOMEM` if there is too little low memory; the log says so.
     pub(crate) fn new(pool: &Pool) -> Result<Self> {
         let name = CString::try_from(c"Mint")?;
         let memory = pool.allocate_low(LEN, &name).inspect_err(|_| {
@@ -38,31 +39,31 @@ impl SteppingStone {
             );
         })?;
         let stone = SteppingStone { memory };
-        // SAFETY: No OS has it yet.
+        // SAFETY: No OS knows the address of the tables yet.
         unsafe { stone.write() }?;
         Ok(stone)
     }
 
-    /// Writes them once more.
+    /// Writes the tables.
     ///
     /// # Errors
     ///
-    /// `ENOMEM` if there is no room for a mapping.
+    /// `ENOMEM` if the memory can't be mapped.
     ///
     /// # Safety
     ///
-    /// No OS may have CPUs: one might be on the tables.
+    /// No OS may have CPUs: one of them might be using the tables.
     pub(crate) unsafe fn write(&self) -> Result {
         let first = Range::new(0, PAGE).ok_or(EINVAL)?;
         let range = self.memory.range();
-        // SAFETY: The memory is ours, and by the caller's promise nobody uses it.
+        // SAFETY: This owns the memory, and the caller guarantees that no CPU of an OS uses it.
         let mut tables = unsafe { Mapping::new(range) }?;
         identity_map::build(tables.bytes(), range.start(), &[first]).ok_or(EINVAL)
     }
 
-    /// Physical address of the top table.
+    /// Returns the physical address of the top-level table.
     pub(crate) fn root(&self) -> u32 {
-        // It is low memory.
+        // Low memory is below 640 KiB.
         self.memory.range().start() as u32
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The page in which a successor's CPU wakes up: `trampoline.S`, and what it is told.
+//! The page in which a successor's CPU wakes up: the code of `trampoline.S`, and its arguments.
 
 use crate::{
     firmware::ioapic,
@@ -15,43 +15,43 @@ use kernel::{
     time::{delay::fsleep, Delta, Instant, Monotonic}, //
 };
 
-// What the trampoline is told, by offset in the page; the names are those of `trampoline.S`.
-/// Written by it: how far it came, see [`Stage`]. 32 bits.
+// Offsets of the trampoline's arguments in the page; the names are those in `trampoline.S`.
+/// Written by the trampoline: how far the CPU has come, see [`Stage`]. 32 bits.
 const STAGE: usize = 0x700;
-/// What it is to do: [`PARK`] or one of the two after that. 32 bits.
+/// What the CPU must do: [`PARK`], [`ENTER_PROTECTED`] or [`ENTER_LONG`]. 32 bits.
 const PURPOSE: usize = 0x704;
-/// Physical address of the top table of those that lead to long mode. 32 bits.
+/// Physical address of the top-level table of the [stepping stone](super::stepping_stone). 32 bits.
 const STEPPING_STONE: usize = 0x708;
-/// Physical address of the kernel's entry. 64 bits.
+/// Physical address of the kernel's entry point. 64 bits.
 const ENTRY: usize = 0x710;
 /// Physical address of `boot_params`. 64 bits.
 const BOOT_PARAMS: usize = 0x718;
-/// Physical address of the top table of those that the kernel is entered with. 64 bits.
+/// Physical address of the top-level page table that the kernel is entered with. 64 bits.
 const ROOT: usize = 0x720;
 
-// What a CPU is to do.
+// Values of PURPOSE.
 const PARK: u32 = 0;
 const ENTER_PROTECTED: u32 = 1;
 const ENTER_LONG: u32 = 2;
 
-/// How long a CPU may take from the startup IPI to its answer. It takes microseconds on a
-/// machine and milliseconds in an emulator; a CPU that needs longer is not coming.
+/// How long a CPU may take from the startup IPI to its answer. That takes microseconds on hardware
+/// and milliseconds in an emulator; a CPU that takes longer will not answer.
 pub(crate) const ANSWER_LIMIT: Delta = Delta::from_secs(5);
-/// How long it may take before the startup IPI is sent again, as the protocol has it.
+/// How long to wait before the second startup IPI of the protocol is sent.
 pub(crate) const FIRST_LIMIT: Delta = Delta::from_millis(200);
-/// How often it is looked at.
+/// How often to poll for the answer.
 const POLL: Delta = Delta::from_micros(50);
 
-/// How far a CPU came; the numbers are those of `trampoline.S`.
+/// How far a CPU has come; the numbers are those in `trampoline.S`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stage(u32);
 
 impl Stage {
-    /// It was not seen at all.
+    /// The CPU has not reached the trampoline.
     pub(crate) const NONE: Stage = Stage(0);
-    /// It rests in the trampoline, interrupts off.
+    /// The CPU is halted in the trampoline, with interrupts disabled.
     const PARKED: Stage = Stage(1);
-    /// It is at the kernel's entry.
+    /// The CPU is about to jump to the kernel's entry point.
     pub(crate) const ENTERED: Stage = Stage(5);
 }
 
@@ -69,42 +69,43 @@ impl fmt::Display for Stage {
     }
 }
 
-/// What a CPU is to do when it wakes up.
+/// What a CPU must do when it wakes up.
 pub(crate) enum Purpose {
-    /// Rest.
+    /// Halt in the trampoline.
     Park,
     /// Enter a kernel.
     Start {
-        /// In this mode.
+        /// The mode to enter it in.
         mode: EntryMode,
-        /// Physical address of its entry.
+        /// Physical address of its entry point.
         entry: u64,
         /// Physical address of `boot_params`.
         boot_params: u64,
     },
 }
 
-/// The mode of the CPU in which a kernel is entered.
+/// The CPU mode in which a kernel is entered.
 pub(crate) enum EntryMode {
     /// Protected mode without paging.
     Protected,
     /// Long mode.
     Long {
-        /// Physical address of the top table of an identity map of the first 2 MiB: without paging,
-        /// a CPU can only load what lies below 4 GiB.
+        /// Physical address of the top-level table of an identity map of the first 2 MiB. The CPU
+        /// loads it while paging is off, when it can only load an address below 4 GiB.
         stepping_stone: u32,
-        /// Physical address of the top table that the kernel is entered with, which maps them too.
+        /// Physical address of the top-level table that the kernel is entered with. That one must
+        /// map the first 2 MiB as well.
         root: u64,
     },
 }
 
-/// A page for the trampoline, in which one CPU at a time wakes up. It stays mapped, so that nothing
-/// is missing when a CPU is to be parked.
+/// A page with the trampoline, in which one CPU at a time wakes up. The page stays mapped, so that
+/// parking a CPU needs no memory.
 ///
 /// # Invariants
 ///
-/// The page is ours, and no CPU runs in it but the one that [`Trampoline::prepare`] was last called
-/// for.
+/// This owns the page, and no CPU runs in it except the one that [`Trampoline::prepare`] was last
+/// called for.
 pub(crate) struct Trampoline {
     goal: Stage,
     page: Watched,
@@ -115,32 +116,32 @@ impl Trampoline {
     ///
     /// # Errors
     ///
-    /// `ENOMEM` if it can't be mapped.
+    /// `ENOMEM` if the page can't be mapped.
     ///
     /// # Safety
     ///
-    /// The page must be ours for as long as this lives, and no CPU may run in it but those that it
-    /// is prepared for.
+    /// The caller must own the page for as long as this lives. No CPU may run in it except the one
+    /// that [`Trampoline::prepare`] was last called for.
     pub(crate) unsafe fn new(page: u64) -> Result<Self> {
         let range = Range::new(page, PAGE).ok_or(EINVAL)?;
-        // SAFETY: The caller's promise; it is only referred to while it is prepared.
+        // SAFETY: The caller owns the page. It is watched from here on; only `prepare()` makes a
+        // reference, while no CPU runs in the page.
         let page = unsafe { Mapping::new(range) }?.watch();
-        // INVARIANT: The caller's promise.
+        // INVARIANT: The caller owns the page and lets no other CPU run in it.
         Ok(Trampoline {
             goal: Stage::NONE,
             page,
         })
     }
 
-    /// Makes the page ready for a CPU. It is written afresh each time, since its last user changed
-    /// it.
+    /// Prepares the page for a CPU. Writes all of it each time, since the last CPU has changed it.
     ///
     /// # Safety
     ///
-    /// No CPU may run in the page, and none but the one that is woken there may until the next
-    /// call.
+    /// No CPU may run in the page now. Until the next call, only one CPU may, which must not be
+    /// woken before this returns.
     pub(crate) unsafe fn prepare(&mut self, purpose: &Purpose) {
-        // SAFETY: The caller's promise; the CPU is only woken when this has returned.
+        // SAFETY: The caller guarantees that no CPU runs in the page before this returns.
         let bytes = unsafe { self.page.bytes() };
         bytes.fill(0);
         let code = code();
@@ -173,17 +174,17 @@ impl Trampoline {
         };
     }
 
-    /// How far the CPU has come.
+    /// Returns how far the CPU has come.
     pub(crate) fn stage(&self) -> Stage {
-        // The word lies within the page.
+        // Can't fail: the word lies within the page.
         self.page.word(STAGE).map_or(Stage::NONE, Stage)
     }
 
-    /// Waits until the CPU has done what it was to do, or `limit` is over.
+    /// Waits until the CPU has done what it was woken for, for at most `limit`.
     ///
     /// # Errors
     ///
-    /// How far it came, if that took too long.
+    /// Returns how far the CPU has come, if it took longer.
     pub(crate) fn wait(&self, limit: Delta) -> Result<(), Stage> {
         let started = Instant::<Monotonic>::now();
         loop {
@@ -199,7 +200,7 @@ impl Trampoline {
     }
 }
 
-/// The code, as assembled.
+/// Returns the assembled code.
 fn code() -> &'static [u8] {
     assembled!(mint_trampoline, mint_trampoline_end)
 }

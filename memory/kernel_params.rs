@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Reading a kernel command line the way the kernel does.
+//! Parses a kernel command line as the kernel does.
 //!
 //! Reference: `next_arg()` and `memparse()` in `lib/cmdline.c`, and
 //! Documentation/admin-guide/kernel-parameters.rst.
@@ -8,17 +8,17 @@
 /// One parameter of a command line: `name`, or `name=value`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Param<'a> {
-    /// What stands before the `=`.
+    /// The text before the `=`.
     pub name: &'a str,
-    /// What stands behind it, without the quotes around it.
+    /// The text after the `=`, without the quotes around it.
     pub value: Option<&'a str>,
-    /// The whole parameter as it was written.
+    /// The whole parameter, as written.
     pub text: &'a str,
 }
 
 impl Param<'_> {
-    /// Whether this is parameter `name`; the kernel takes `-` and `_` in names for the same
-    /// (`parameq()` in `kernel/params.c`).
+    /// Returns whether this is the parameter `name`. As in the kernel, `-` and `_` in names are the
+    /// same (`parameq()` in `kernel/params.c`).
     pub fn is(&self, name: &str) -> bool {
         let fold = |byte: u8| if byte == b'-' { b'_' } else { byte };
         self.name.len() == name.len()
@@ -30,7 +30,8 @@ impl Param<'_> {
     }
 }
 
-/// The parameters of `line` that are the kernel's: those up to `--`, behind which init's begin.
+/// Returns the kernel's parameters on `line`: those before `--`. The words after `--` are for
+/// init.
 pub fn params(line: &str) -> Params<'_> {
     Params { rest: line }
 }
@@ -57,9 +58,10 @@ impl<'a> Iterator for Params<'a> {
             })
             .unwrap_or(line.len());
         let (text, rest) = line.split_at(end);
-        // A quote may stand before the value or before the whole parameter; the last one closes it.
+        // The opening quote may be before the value or before the whole parameter. The closing one
+        // is at the end.
         let (bare, quoted) = strip_quote(text);
-        // A '=' that nothing stands before is part of the name.
+        // A '=' at the start is part of the name.
         let equals = bare.bytes().skip(1).position(|byte| byte == b'=');
         let (name, value) = match equals {
             Some(behind_first) => {
@@ -78,15 +80,15 @@ impl<'a> Iterator for Params<'a> {
     }
 }
 
-/// The kernel's `isspace()` looks at bytes, and 0xa0 is a space to it even inside of a character
-/// (`_ctype` in `lib/ctype.c`).
+/// Returns whether `c` separates parameters. The kernel's `isspace()` looks at bytes, and takes
+/// 0xa0 for a space even within a multi-byte character (`_ctype` in `lib/ctype.c`).
 fn is_space(c: char) -> bool {
     c.is_ascii_whitespace()
         || c == '\x0b'
         || c.encode_utf8(&mut [0; 4]).bytes().any(|byte| byte == 0xa0)
 }
 
-/// `text` without the quote at its start, and whether there was one.
+/// Returns `text` without a quote at its start, and whether there was one.
 fn strip_quote(text: &str) -> (&str, bool) {
     match text.strip_prefix('"') {
         Some(inner) => (inner, true),
@@ -94,7 +96,7 @@ fn strip_quote(text: &str) -> (&str, bool) {
     }
 }
 
-/// `text` without the quote at its end, if one was opened.
+/// Returns `text` without a quote at its end, if `quoted` says that one was opened.
 fn close_quote(text: &str, quoted: bool) -> &str {
     match text.strip_suffix('"') {
         Some(inner) if quoted => inner,
@@ -102,11 +104,12 @@ fn close_quote(text: &str, quoted: bool) -> &str {
     }
 }
 
-/// Takes a number with an optional suffix (K, M, G, T, P, E: powers of 1024) off the front of
-/// `text`, as `memparse()` does, and returns it with what follows it.
+/// Parses the number at the start of `text`, with an optional suffix (K, M, G, T, P, E: powers of
+/// 1024), as `memparse()` does. Returns the number and the rest of `text`.
 ///
-/// Where `memparse()` wraps around or stops at a character, this returns [`None`]: there is no
-/// number, or it does not fit in 64 bits.
+/// Returns [`None`] if there is no number, or if it does not fit in 64 bits. The kernel's
+/// `memparse()` returns 0 for the first, and for the second wraps around or, in newer kernels,
+/// returns the largest number.
 pub fn memparse(text: &str) -> Option<(u64, &str)> {
     let (number, rest) = strtoull(text)?;
     let shift = match rest.bytes().next().map(|c| c.to_ascii_uppercase()) {
@@ -121,8 +124,8 @@ pub fn memparse(text: &str) -> Option<(u64, &str)> {
     Some((number.checked_mul(1 << shift)?, &rest[1..]))
 }
 
-/// Takes a number off the front of `text`, as `simple_strtoull()` does with base 0, and returns it
-/// with what follows it.
+/// Parses the number at the start of `text`, as `simple_strtoull()` does with base 0. Returns the
+/// number and the rest of `text`, or [`None`] as [`memparse`] does.
 pub fn strtoull(text: &str) -> Option<(u64, &str)> {
     let (radix, digits) = match text.strip_prefix("0x").or(text.strip_prefix("0X")) {
         Some(hex) => (16, hex),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Ranges of physical memory, and those that `memmap=` reserved on a command line.
+//! Ranges of physical memory, and the ranges that `memmap=` reserves on a command line.
 
 use crate::memory::kernel_params::{memparse, params};
 
@@ -8,7 +8,7 @@ use crate::memory::kernel_params::{memparse, params};
 ///
 /// # Invariants
 ///
-/// `len` is not 0 and the range ends within the 64-bit address space.
+/// `len` is not 0, and `start + len` does not overflow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range {
     start: u64,
@@ -16,50 +16,51 @@ pub struct Range {
 }
 
 impl Range {
-    /// The range of `len` bytes from `start`; [`None`] if it is empty or wraps around.
+    /// Makes the range of `len` bytes from `start`; returns [`None`] if it is empty or wraps
+    /// around.
     pub fn new(start: u64, len: u64) -> Option<Self> {
-        // INVARIANT: Checked here.
+        // INVARIANT: Both conditions are checked here.
         (len > 0 && start.checked_add(len).is_some()).then_some(Range { start, len })
     }
 
-    /// The range from `start` up to, not including, `end`.
+    /// Makes the range from `start` up to, not including, `end`; returns [`None`] if it is empty.
     pub fn from_to(start: u64, end: u64) -> Option<Self> {
         Self::new(start, end.checked_sub(start)?)
     }
 
-    /// The first byte's address.
+    /// Returns the address of the first byte.
     pub fn start(&self) -> u64 {
         self.start
     }
 
-    /// The length in bytes.
+    /// Returns the length in bytes.
     // A range is never empty.
     #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> u64 {
         self.len
     }
 
-    /// The address behind the last byte.
+    /// Returns the address after the last byte.
     pub fn end(&self) -> u64 {
         self.start + self.len
     }
 
-    /// Whether the byte at `address` lies in it.
+    /// Returns whether the byte at `address` lies in this range.
     pub fn has(&self, address: u64) -> bool {
         self.start <= address && address < self.end()
     }
 
-    /// Whether all of `other` lies within this range.
+    /// Returns whether all of `other` lies within this range.
     pub fn contains(&self, other: &Range) -> bool {
         self.start <= other.start && other.end() <= self.end()
     }
 
-    /// Whether any byte lies in both ranges.
+    /// Returns whether any byte lies in both ranges.
     pub fn overlaps(&self, other: &Range) -> bool {
         self.start < other.end() && other.start < self.end()
     }
 
-    /// Whether each byte lies in one of `others`.
+    /// Returns whether each byte of this range lies in one of `others`.
     pub fn is_covered_by(&self, others: &[Range]) -> bool {
         let mut covered = self.start;
         while covered < self.end() {
@@ -71,18 +72,18 @@ impl Range {
         true
     }
 
-    /// The largest part whose both ends are multiples of `align` (a power of two).
+    /// Returns the largest part of this range that starts and ends at a multiple of `align`, a
+    /// power of two.
     pub fn align_inwards(&self, align: u64) -> Option<Range> {
         let start = self.start.checked_next_multiple_of(align)?;
         Range::from_to(start, self.end() & !(align - 1))
     }
 }
 
-/// The ranges that `memmap=SIZE$ADDRESS` reserves on `line`, in the order written.
+/// Returns the ranges that `memmap=SIZE$ADDRESS` reserves on `line`, in the order written.
 ///
-/// The other forms (`@` RAM, `#` ACPI, `!` persistent, `%` retyped, `exactmap`) are passed over.
-/// What the kernel itself would not understand is not reserved either. Reference:
-/// `parse_memmap_one()` in `arch/x86/kernel/e820.c`.
+/// Skips the other forms (`@` RAM, `#` ACPI, `!` persistent, `%` retyped, `exactmap`), and entries
+/// that the kernel itself can't parse. Reference: `parse_memmap_one()` in `arch/x86/kernel/e820.c`.
 pub fn reserved(line: &str) -> impl Iterator<Item = Range> + '_ {
     params(line)
         .filter(|param| param.is("memmap"))
@@ -95,16 +96,16 @@ pub fn reserved(line: &str) -> impl Iterator<Item = Range> + '_ {
         })
 }
 
-/// What a person asks for in an OS's `memory` file: a size, and perhaps where.
+/// The contents of an OS's `memory` file: a size, and perhaps an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request {
     /// The size in bytes, not 0.
     pub size: u64,
-    /// The address of the first byte, if it matters.
+    /// The address of the first byte, if the person chose one.
     pub address: Option<u64>,
 }
 
-/// Parses `SIZE` or `SIZE@ADDRESS`, as in `memmap=`; [`None`] for anything else.
+/// Parses `SIZE` or `SIZE@ADDRESS`, as in `memmap=`; returns [`None`] for anything else.
 pub fn parse_request(text: &str) -> Option<Request> {
     let (size, rest) = memparse(text)?;
     let address = match rest.strip_prefix('@') {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a person configures of an OS.
+//! The configuration of an OS.
 
 use crate::{
     cpu_offline::CpuSet,
@@ -9,26 +9,26 @@ use crate::{
 };
 use kernel::{prelude::*, str::CString};
 
-/// What a person configures, each by a file of the same name.
+/// The configuration of an OS. A person sets each field by the file of the same name.
 pub(crate) struct Config {
-    /// The CPUs it shall have.
+    /// The CPUs that the OS gets.
     pub(crate) cpus: Option<CpuSet>,
-    /// The memory it shall have.
+    /// The memory that the OS gets.
     pub(crate) memory: Option<memmap::Request>,
     /// The path of its kernel.
     pub(crate) kernel: Option<CString>,
     /// The path of its initrd.
     pub(crate) initrd: Option<CString>,
-    /// What its command line shall have.
+    /// The parameters that a person adds to its command line.
     pub(crate) cmdline: CString,
     /// The I/O port of its serial port.
     pub(crate) console: Option<u16>,
-    /// The PCI functions that it shall have.
+    /// The PCI functions that the OS gets.
     pub(crate) devices: KVec<Request>,
 }
 
 impl Config {
-    /// Nothing is configured yet.
+    /// Makes an empty configuration.
     ///
     /// # Errors
     ///

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What an OS holds from `start` on: its CPUs, its devices, and a way to look at it.
+//! The resources that an OS holds from `start` on: its CPUs and its devices. Also the means to
+//! watch it.
 
 use crate::{
     cpu_offline::OwnedCpu,
@@ -19,34 +20,35 @@ use kernel::{
     time::{Delta, Instant, Monotonic}, //
 };
 
-/// What an OS holds from `start` on.
+/// The resources that an OS holds from `start` on.
 pub(super) struct Running {
-    // Dropped before the CPUs, which they may send interrupts to.
+    // Dropped before the CPUs, to which the devices may send interrupts.
     pub(super) devices: Devices,
     cpus: KVec<OwnedCpu>,
-    /// The CPUs are proved to run nothing.
+    /// Whether the CPUs are proved to execute nothing.
     parked: bool,
     started: Instant<Monotonic>,
-    /// How long it ran until it ended, in milliseconds.
+    /// How long the OS ran until it ended, in milliseconds.
     ran_for: u64,
     trampoline: Trampoline,
     pub(super) watch: Watch,
-    /// Why it is restarting, and when it is due.
+    /// The reason for the next restart, and when it is due.
     restart: Option<(Event, Instant<Monotonic>)>,
-    /// The module stays while one of these is there.
+    /// Keeps the module loaded.
     _module: ModuleRef,
 }
 
 impl Running {
-    /// An OS that holds `cpus` and `devices` but does not run yet.
+    /// Makes an OS that holds `cpus` and `devices` but does not run yet.
     ///
     /// # Errors
     ///
-    /// `ENOMEM` if there is no room for a mapping.
+    /// `ENOMEM` if memory can't be mapped.
     ///
     /// # Safety
     ///
-    /// `loaded` must be the same OS's, and keep its memory for as long as this lives.
+    /// `loaded` must belong to the same OS, and keep its memory for as long as this lives. None of
+    /// the CPUs may run in that memory.
     pub(super) unsafe fn new(
         module: ModuleRef,
         loaded: &Loaded,
@@ -59,16 +61,17 @@ impl Running {
             parked: true,
             started: Instant::now(),
             ran_for: 0,
-            // SAFETY: The caller's promise.
+            // SAFETY: `loaded` owns the trampoline's page and keeps it, and only the OS's CPUs are
+            // started there.
             trampoline: unsafe { Trampoline::new(loaded.layout.low.trampoline()) }?,
-            // SAFETY: The caller's promise.
+            // SAFETY: `loaded` owns the memory of its layout, and keeps it.
             watch: unsafe { Watch::new(&loaded.layout) }?,
             restart: None,
             _module: module,
         })
     }
 
-    /// Starts the kernel of `os` on its CPUs. How long that takes goes to `timing`.
+    /// Starts the kernel of `os` on its CPUs. Records the duration in `timing`.
     ///
     /// # Errors
     ///
@@ -76,8 +79,8 @@ impl Running {
     ///
     /// # Safety
     ///
-    /// `loaded` must be the one of [`Running::new`], with the images in its memory as they were copied,
-    /// and the CPUs must be parked or just have been taken from the first OS.
+    /// `loaded` must be the one passed to [`Running::new`], with the images unchanged in its
+    /// memory. The CPUs must be parked, or just taken from the first OS.
     pub(super) unsafe fn boot(
         &mut self,
         loaded: &Loaded,
@@ -89,21 +92,22 @@ impl Running {
         self.started = Instant::now();
         self.parked = false;
         let (mut cpus, devices) = self.parts(loaded, machine, os);
-        // SAFETY: The caller's promise.
+        // SAFETY: `loaded` owns the memory of the layout. The caller guarantees that the images are
+        // in it, and that none of the CPUs runs in it.
         let result = unsafe { cpus.start(&loaded.told(devices.bridges()), timing) };
         timing.pause();
         result
     }
 
-    /// Parks the CPUs of `os` if they are not parked yet, and makes its devices quiet.
+    /// Parks the CPUs of `os` if they are not parked yet, and quiesces its devices.
     ///
     /// # Errors
     ///
-    /// Those of [`Cpus::park`].
+    /// Those of [`Cpus::park`] and [`Devices::quiesce`].
     ///
     /// # Safety
     ///
-    /// `loaded` must be the one of [`Running::new`].
+    /// `loaded` must be the one passed to [`Running::new`].
     pub(super) unsafe fn park(
         &mut self,
         loaded: &Loaded,
@@ -114,31 +118,31 @@ impl Running {
             return Ok(());
         }
         let (mut cpus, devices) = self.parts(loaded, machine, os);
-        // SAFETY: The caller's promise.
+        // SAFETY: `loaded` owns the memory of the layout.
         unsafe { cpus.park() }?;
         devices.quiesce()?;
         self.parked = true;
         Ok(())
     }
 
-    /// Notes that it has ended now.
+    /// Records that the OS has ended now.
     pub(super) fn end(&mut self) {
         self.ran_for = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(0);
     }
 
-    /// Schedules a restart because of `event`, after the wait that `backoff` calls for.
+    /// Schedules a restart because of `event`, after the delay that `backoff` calls for.
     pub(super) fn schedule_restart(&mut self, backoff: &mut Backoff, event: Event) {
         let wait = backoff.next(self.ran_for);
         let due = Instant::now() + Delta::from_millis(wait as i64);
         self.restart = Some((event, due));
     }
 
-    /// The event because of which it is to be restarted, if it is.
+    /// Returns the event that led to the scheduled restart, if one is scheduled.
     pub(super) fn restarts_for(&self) -> Option<Event> {
         self.restart.map(|(event, _)| event)
     }
 
-    /// Whether a restart is scheduled for now or before.
+    /// Returns whether a scheduled restart is due.
     pub(super) fn restart_is_due(&self) -> bool {
         self.restart
             .is_some_and(|(_, due)| due - Instant::now() <= Delta::ZERO)

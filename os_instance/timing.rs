@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How long the phases of a start take, and for how long it kept other OSes waiting.
+//! Measures how long the phases of a start take, and for how long a start keeps other OSes waiting.
 
 use crate::machine::exclusive;
 use core::fmt;
@@ -11,22 +11,22 @@ use kernel::time::{ClockSource, Delta, Monotonic};
 pub(crate) enum Phase {
     /// Kernel and initrd are read and checked, or found to be in memory.
     Read,
-    /// They are copied to the OS's memory.
+    /// Kernel and initrd are copied to the OS's memory.
     Copy,
-    /// The first OS takes its hands off the CPUs.
+    /// The first OS takes the CPUs offline.
     Offline,
-    /// The first OS's drivers leave the devices, which are then reset.
+    /// The first OS's drivers are unbound from the devices, which are then reset.
     Devices,
     /// Firmware and page tables are written.
     Tables,
     /// The CPUs are reset by INIT.
     Reset,
-    /// The first CPU goes from the startup IPI to the kernel's entry.
+    /// The first CPU gets from the startup IPI to the kernel's entry point.
     Entry,
 }
 
 impl Phase {
-    /// All, in the order in which they are shown.
+    /// All phases, in the order in which they are shown.
     const ALL: [Phase; 7] = [
         Phase::Read,
         Phase::Copy,
@@ -37,7 +37,7 @@ impl Phase {
         Phase::Entry,
     ];
 
-    /// Its name in the files that show it.
+    /// Returns the name of the phase in the `timing` file.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Phase::Read => "read",
@@ -51,7 +51,7 @@ impl Phase {
     }
 }
 
-/// When a phase began, in nanoseconds, and how long it took.
+/// The begin of a phase, in nanoseconds, and its duration.
 #[derive(Clone, Copy)]
 pub(crate) struct Span {
     began: i64,
@@ -59,7 +59,7 @@ pub(crate) struct Span {
 }
 
 impl Span {
-    /// That of `step`, and what it returns.
+    /// Measures `step`, and returns its span and its result.
     pub(crate) fn of<R>(step: impl FnOnce() -> R) -> (Self, R) {
         let began = Monotonic::ktime_get();
         let result = step();
@@ -72,53 +72,54 @@ impl Span {
 #[derive(Default)]
 pub(crate) struct Timing {
     spans: [Option<Span>; Phase::ALL.len()],
-    /// For how long locks that the starts of all OSes share were held during this one, in nanoseconds.
+    /// For how long locks that the starts of all OSes share were held during this start, in
+    /// nanoseconds.
     exclusive: i64,
-    /// What [`exclusive::total`] was when this began to count.
+    /// The value of [`exclusive::total`] when this start began to count; none while paused.
     counting_from: Option<i64>,
 }
 
 impl Timing {
-    /// A load, start or restart that begins now.
+    /// Begins to measure a load, start or restart.
     pub(crate) fn begin() -> Self {
         let mut timing = Self::default();
         timing.resume();
         timing
     }
 
-    /// The start goes on now, after [`Timing::pause`].
+    /// Resumes counting after [`Timing::pause`].
     pub(crate) fn resume(&mut self) {
         self.counting_from.get_or_insert_with(exclusive::total);
     }
 
-    /// The load or start is over, or waits for a person to go on.
+    /// Stops counting: the load or start is over, or waits for a person.
     pub(crate) fn pause(&mut self) {
         if let Some(before) = self.counting_from.take() {
             self.exclusive += exclusive::total() - before;
         }
     }
 
-    /// Does `step`, which is `phase`.
+    /// Calls `step`, and records its duration as that of `phase`.
     pub(crate) fn measure<R>(&mut self, phase: Phase, step: impl FnOnce() -> R) -> R {
         let (span, result) = Span::of(step);
         self.set(phase, span);
         result
     }
 
-    /// Has it that `phase` took `span`.
+    /// Records that `phase` took `span`.
     pub(crate) fn set(&mut self, phase: Phase, span: Span) {
         self.spans[phase as usize] = Some(span);
     }
 
-    /// The phases that the start has reached.
+    /// Returns the phases that the start has reached.
     fn spans(&self) -> impl Iterator<Item = (Phase, Span)> + '_ {
         let all = Phase::ALL.into_iter();
         all.filter_map(|phase| Some((phase, self.spans[phase as usize]?)))
     }
 }
 
-/// A line for each phase: its name, how long it took, and when it began by `CLOCK_MONOTONIC`, in
-/// nanoseconds; then how long others were kept waiting.
+/// Writes a line for each phase: its name, its duration, and its begin by `CLOCK_MONOTONIC`, in
+/// nanoseconds; then for how long other OSes were kept waiting.
 impl fmt::Display for Timing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (phase, Span { began, took }) in self.spans() {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The work that looks at a running OS from time to time, and does what follows from what it sees.
+//! The delayed work that watches a running OS, and reacts when it ends.
 
 use super::{Inner, Os};
 use crate::{
@@ -16,7 +16,7 @@ use kernel::{
     workqueue::{DelayedWork, WorkItem}, //
 };
 
-/// How often a running OS is looked at, in milliseconds.
+/// The interval between two looks at a running OS, in milliseconds.
 const WATCH_INTERVAL: u32 = 100;
 
 impl_has_delayed_work! {
@@ -32,30 +32,32 @@ impl WorkItem for Os {
 }
 
 impl Os {
-    /// Sees to it that it is watched, if its state calls for it.
+    /// Queues the work again, if the state of the OS calls for it.
     pub(super) fn keep_watching(self: &Arc<Self>, inner: &Inner) {
         let is_watched = matches!(inner.state, State::Running | State::Restarting);
         if is_watched && !inner.removed {
-            // If it is queued already, that is as good.
+            // It may already be queued, which is fine.
             let _ = work_queue::unbound()
                 .enqueue_delayed(self.clone(), msecs_to_jiffies(WATCH_INTERVAL));
         }
     }
 
-    /// Takes the work out of the queue, and waits for it if it runs. The OS must be marked as
-    /// removed, so that nothing queues it again.
+    /// Cancels the work, and waits for it if it is running. The OS must be marked as removed, so
+    /// that nothing queues the work again.
     pub(super) fn stop_watching(self: &Arc<Self>) {
         let watcher = &raw const self.watcher;
-        // SAFETY: The work is part of the OS, and initialised. Nobody holds the lock that it takes.
+        // SAFETY: The work is an initialised field of the OS, which the caller holds a reference
+        // to. The caller does not hold `inner`, which the work takes.
         let queued =
             unsafe { bindings::cancel_delayed_work_sync(DelayedWork::raw_as_work(watcher).cast()) };
         if queued {
-            // SAFETY: It is the reference that the queue held, which does not run it any more.
+            // SAFETY: Cancelling removed the work from the queue, so its reference to the OS is now
+            // ours.
             drop(unsafe { Arc::from_raw(Arc::as_ptr(self)) });
         }
     }
 
-    /// Looks at it, and does what is to be done.
+    /// Looks at the OS, and does what its state calls for.
     fn watch(self: &Arc<Self>) {
         let mut inner = self.inner.lock();
         let next = match inner.state {
@@ -63,14 +65,14 @@ impl Os {
             State::Restarting => self.restart_if_due(&mut inner),
             state => Ok(state),
         };
-        // What failed has been logged.
+        // An error has already been logged.
         if let Ok(next) = next {
             self.enter(&mut inner, next);
         }
         self.keep_watching(&inner);
     }
 
-    /// The state that follows from what it is seen to do.
+    /// Looks at the running OS, and returns its next state.
     fn look(&self, inner: &mut Inner) -> Result<State> {
         let running = inner.running.as_mut().ok_or(EINVAL)?;
         let Some(event) = running.watch.look() else {

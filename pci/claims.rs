@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which PCI functions are OSes', and the driver that is bound to them, which does nothing but keep
-//! others off.
+//! Records which PCI functions belong to OSes, and registers the driver that is bound to these
+//! functions. The driver does nothing but keep other drivers off.
 //!
-//! What the first OS finds below an OS's bridge later is a new function for it, at the address of one
-//! that it has lost or at another, and would get any driver that matches. So it is kept from those
-//! before it gets one, and handed to the OS, or to the first OS when that has ended.
+//! When the first OS later finds a function below an OS's bridge, at the address of a function that
+//! it has lost or at another address, it makes a new device of it, and any matching driver would
+//! bind. So Mint sets the driver override of that device before a driver can bind, and hands the
+//! function to the OS, or to the first OS once the OS has ended.
 //!
-//! Lock order: the locks of devices, then [`CLAIMS`], which is taken when the driver is bound.
+//! Lock order: device locks, then [`CLAIMS`], which is taken while the driver is bound.
 
 use crate::{
     linux::{
@@ -30,17 +31,17 @@ use kernel::{
     str::CString, //
 };
 
-/// The name of the driver that is bound to functions that an OS has.
+/// The name of the driver that is bound to the functions of OSes.
 pub(crate) const DRIVER: &CStr = c"mint";
 
 kernel::sync::global_lock! {
-    // SAFETY: Initialised by `Driver::register()`, before any function can be claimed.
+    // SAFETY: `Driver::register()` initialises this before any function can be claimed.
     unsafe(uninit) static CLAIMS: Mutex<Claims> = Claims::none();
 }
 
 struct Claims {
     owners: KVec<Owner>,
-    /// What the first OS has found in their units since they were claimed.
+    /// The functions that the first OS has found in the owners' units since these were claimed.
     found: KVec<PciFunction>,
 }
 
@@ -62,28 +63,28 @@ impl Claims {
         owners.find(|owner| owner.function.address() == address)
     }
 
-    /// The owner of a function in the unit of which `address` is part.
+    /// Returns an owner whose unit includes `address`.
     fn owner_around(&self, address: Address) -> Option<&Owner> {
         self.owners.iter().find(|owner| owner.unit.has(&address))
     }
 
-    /// Takes out what was found last of what `wanted` holds for.
+    /// Removes and returns the function that was found last among those for which `wanted` is true.
     fn take_found(&mut self, wanted: impl Fn(&Self, &PciFunction) -> bool) -> Option<PciFunction> {
         let place = self.found.iter().rposition(|found| wanted(self, found))?;
         self.found.remove(place).ok()
     }
 }
 
-/// Whose a function is.
+/// The owner of a function.
 struct Owner {
     function: PciFunction,
     unit: Unit,
     os: CString,
-    /// Mint's driver is bound to it.
+    /// Whether Mint's driver is bound to the function.
     is_kept: bool,
 }
 
-/// The driver of functions that an OS has.
+/// Mint's driver for the functions of OSes.
 pub(crate) struct Keeper(());
 
 impl OverrideDriver for Keeper {
@@ -101,8 +102,8 @@ impl OverrideDriver for Keeper {
     }
 }
 
-/// Notes whether Mint's driver is bound to the function at `address`; returns whether that is some
-/// OS's.
+/// Records whether Mint's driver is bound to the function at `address`. Returns whether that
+/// function belongs to an OS.
 fn set_kept(address: Address, is_kept: bool) -> bool {
     let mut claims = CLAIMS.lock();
     match claims.owner_of_mut(address) {
@@ -114,13 +115,13 @@ fn set_kept(address: Address, is_kept: bool) -> bool {
     }
 }
 
-/// Whether Mint's driver is bound to the function at `address`.
+/// Returns whether Mint's driver is bound to the function at `address`.
 pub(crate) fn is_kept(address: Address) -> bool {
     let claims = CLAIMS.lock();
     claims.owner_of(address).is_some_and(|owner| owner.is_kept)
 }
 
-/// Keeps all functions that are some OS's from using memory. Their CPUs must be stopped.
+/// Stops the DMA of all functions that belong to OSes. The OSes' CPUs must be stopped.
 pub(crate) fn quiesce() {
     let claims = CLAIMS.lock();
     let functions = claims.owners.iter().map(|owner| &owner.function);
@@ -131,13 +132,14 @@ pub(crate) fn quiesce() {
     }
 }
 
-/// Hears of functions that the first OS finds.
+/// Listens for functions that the first OS finds.
 struct Finds;
 
 impl Listener for Finds {
     unsafe fn hear(&self, event: c_ulong, data: *mut c_void) -> c_int {
         if event == bindings::bus_notifier_event_BUS_NOTIFY_ADD_DEVICE as c_ulong {
-            // SAFETY: With all its events the chain of the PCI bus passes the device in a function.
+            // SAFETY: The notifier chain of the PCI bus passes the `dev` of a `struct pci_dev`,
+            // which stays while the chain is called.
             if let Some(function) = unsafe { PciFunction::of_device(data.cast()) } {
                 keep_found(function);
             }
@@ -147,16 +149,17 @@ impl Listener for Finds {
 }
 
 unsafe extern "C" fn register_finds(block: *mut bindings::notifier_block) -> c_int {
-    // SAFETY: The bus is there for good; the block is the caller's to see to.
+    // SAFETY: `pci_bus_type` is static, and `Notifier` passes a valid block that stays in place
+    // until it is unregistered.
     unsafe { bindings::bus_register_notifier(&raw const bindings::pci_bus_type, block) }
 }
 
 unsafe extern "C" fn unregister_finds(block: *mut bindings::notifier_block) -> c_int {
-    // SAFETY: As above.
+    // SAFETY: `pci_bus_type` is static, and `Notifier` passes the block that it registered.
     unsafe { bindings::bus_unregister_notifier(&raw const bindings::pci_bus_type, block) }
 }
 
-/// Keeps a function that is in some OS's unit, and has no driver yet, from all drivers but Mint's.
+/// Keeps all drivers but Mint's from a function that is in an OS's unit and has no driver yet.
 fn keep_found(function: PciFunction) {
     let mut claims = CLAIMS.lock();
     let address = function.address();
@@ -183,26 +186,28 @@ fn keep_found(function: PciFunction) {
     }
 }
 
-/// The driver, registered for as long as this lives.
+/// The registration of Mint's driver, for as long as this lives.
 pub(crate) struct Driver {
-    // First, as it has functions bound to the driver.
+    // Dropped first: the notifier has functions bound to the driver.
     _finds: Pin<KBox<Notifier<Finds>>>,
     _registration: Pin<KBox<Registration<Adapter<Bound<Keeper>>>>>,
-    // After the driver, which looks at them.
+    // Dropped after the driver, which reads the claims.
     _claims: AllClaims,
 }
 
 impl Driver {
-    /// Registers it for `module`. To be called once.
+    /// Registers the driver for `module`. Must be called once only.
     ///
     /// # Errors
     ///
-    /// Those of the registration.
+    /// Those of registering the driver and the notifier.
     pub(crate) fn register(module: &'static ThisModule) -> Result<Self> {
-        // SAFETY: Called once, as the function's documentation asks.
+        // SAFETY: This function is called once only, as its documentation demands, so `CLAIMS` is
+        // initialised once.
         unsafe { CLAIMS.init() };
         let registration = Registration::new(DRIVER, module);
-        // SAFETY: They are of one chain, that of the PCI bus, which passes functions.
+        // SAFETY: Both functions work on the notifier chain of the PCI bus, which is static, and
+        // passes the devices that `Finds` expects.
         let finds = unsafe { Notifier::register(Finds, register_finds, unregister_finds) };
         Ok(Driver {
             _finds: KBox::pin_init(finds, GFP_KERNEL)?,
@@ -212,17 +217,17 @@ impl Driver {
     }
 }
 
-/// Stands for [`CLAIMS`].
+/// Empties [`CLAIMS`] when it is dropped.
 struct AllClaims(());
 
 impl Drop for AllClaims {
     fn drop(&mut self) {
-        // A static is never dropped, and an empty list keeps its room.
+        // A static is never dropped, and an empty vector keeps its allocation: replace it.
         *CLAIMS.lock() = Claims::none();
     }
 }
 
-/// A function that is an OS's, in [`CLAIMS`] for as long as this lives.
+/// A claim to a function for an OS, listed in [`CLAIMS`] for as long as this lives.
 pub(crate) struct Claim(Address);
 
 impl Claim {
@@ -230,7 +235,7 @@ impl Claim {
     ///
     /// # Errors
     ///
-    /// `EBUSY` if it is another OS's; the log says whose. `ENOMEM`.
+    /// `EBUSY` if the function belongs to another OS; the log says to which. `ENOMEM`.
     pub(crate) fn new(function: &PciFunction, unit: Unit, os: &CString) -> Result<Self> {
         let address = function.address();
         let owner = Owner {
@@ -245,7 +250,8 @@ impl Claim {
         Ok(Claim(address))
     }
 
-    /// What the first OS has found at the address, if it has lost the function that was there.
+    /// Returns the function that the first OS has found at this address, if it has lost the
+    /// previous one.
     pub(crate) fn found_again(&self) -> Option<PciFunction> {
         function::wait_rescan();
         let mut claims = CLAIMS.lock();
@@ -266,14 +272,14 @@ impl Drop for Claim {
         let place = owners.position(|owner| owner.function.address() == self.0);
         let owner = place.and_then(|place| claims.owners.remove(place).ok());
         drop(claims);
-        // Maybe the last reference.
+        // Outside the lock: this may drop the last reference to the device.
         drop(owner);
         let is_nobodys =
             |claims: &Claims, found: &PciFunction| claims.owner_around(found.address()).is_none();
         loop {
             let found = CLAIMS.lock().take_found(is_nobodys);
             let Some(function) = found else { break };
-            // No OS has used it, so that it need not be reset.
+            // No OS has used the function, so it need not be reset.
             let _ = function.set_override(c"");
             function.unbind();
             if function.is_there() {
@@ -283,11 +289,11 @@ impl Drop for Claim {
     }
 }
 
-/// Checks that no OS has the function at `address`, or what is around it, for `os`.
+/// Checks, for `os`, that no OS's unit includes the function at `address`.
 ///
 /// # Errors
 ///
-/// `EBUSY` if one has; the log says which.
+/// `EBUSY` if the function belongs to an OS; the log says to which.
 pub(crate) fn check(address: Address, os: &CString) -> Result {
     refuse(address, CLAIMS.lock().owner_around(address), os)
 }

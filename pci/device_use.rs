@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Whether the first OS uses what a PCI function's driver makes of it: disks and network interfaces.
+//! Finds out whether the first OS uses the disks and network interfaces of a PCI function.
 //!
-//! Of other devices, such as an open character device, nobody can tell: there a driver is unbound as
-//! it is by hand.
+//! For other devices, such as an open character device, the kernel has no way to tell. Their
+//! drivers are unbound even if they are in use, as when they are unbound by hand through sysfs.
 
 use crate::pci::function::PciFunction;
 use core::ptr::{self, addr_of_mut, NonNull};
@@ -17,7 +17,7 @@ use kernel::{
 
 // include/linux/blkdev.h
 const BLK_OPEN_READ: bindings::blk_mode_t = 1 << 0;
-/// Also without a medium.
+/// Open the device even if it has no medium.
 const BLK_OPEN_NDELAY: bindings::blk_mode_t = 1 << 3;
 
 // include/linux/netdevice.h, include/linux/rtnetlink.h
@@ -33,17 +33,17 @@ extern "C" {
     fn netif_get_flags(device: *const bindings::net_device) -> c_uint;
 }
 
-/// Stands for Mint as the holder of a disk.
+/// The address of this identifies Mint as the holder of a disk.
 static HOLDER: u8 = 0;
 
-/// Disks that nobody else can begin to use while this lives.
+/// Unused disks. Nobody else can claim them while this lives.
 pub(crate) struct Unused<'a> {
     os: &'a CString,
     disks: KVec<Disk>,
 }
 
 impl<'a> Unused<'a> {
-    /// No disks yet, for `os`.
+    /// Makes an empty list of disks, for `os`.
     pub(crate) fn new(os: &'a CString) -> Self {
         Unused {
             os,
@@ -51,39 +51,42 @@ impl<'a> Unused<'a> {
         }
     }
 
-    /// Adds the disks that the driver of `function` has made.
+    /// Checks that the disks and interfaces of the driver of `function` are unused, and adds the
+    /// disks.
     ///
     /// # Errors
     ///
-    /// `EBUSY` if one of them, or an interface, is in use; the log says which. `ENOMEM`.
+    /// `EBUSY` if a disk or an interface is in use; the log says which. `ENOMEM`.
     pub(crate) fn add(&mut self, function: &PciFunction) -> Result {
         let mut search = Search {
             unused: self,
             result: Ok(()),
         };
-        // SAFETY: The function is kept by whoever has it.
+        // SAFETY: `function` holds a reference to the device.
         unsafe { search.descend(function.as_device()) };
         search.result
     }
 
-    /// Returns whether what is below `device` is to be looked at as well.
+    /// Checks `device`, and returns whether the devices below it must be checked as well.
     ///
     /// # Safety
     ///
-    /// `device` must be a device that is kept.
+    /// The caller must hold a reference to `device`.
     unsafe fn look_at(&mut self, device: *mut bindings::device) -> Result<bool> {
-        // SAFETY: The caller's promise; what these point to is static.
+        // SAFETY: The caller holds a reference to the device; its class, if any, outlives it.
         let class = match unsafe { (*device).class.as_ref() } {
-            // SAFETY: A class has a name, which is a C string.
+            // SAFETY: The name of a registered class is a C string.
             Some(class) => unsafe { CStr::from_char_ptr(class.name) },
             None => return Ok(true),
         };
-        // SAFETY: The caller's promise; a device has a name.
+        // SAFETY: The caller holds a reference to the device; the name of a registered device is a
+        // C string.
         let name = unsafe { CStr::from_char_ptr((*device).kobj.name) };
         match class.to_bytes() {
-            // SAFETY: The caller's promise. Partitions, which are below, are in use if the disk is.
+            // SAFETY: The caller holds a reference to the device. Partitions are below the disk,
+            // and are in use only if the disk is.
             b"block" => self.look_at_disk(unsafe { (*device).devt }, name)?,
-            // SAFETY: As above.
+            // SAFETY: The caller holds a reference, and the class is that of network interfaces.
             b"net" => unsafe { self.look_at_interface(device) }?,
             _ => return Ok(true),
         }
@@ -93,7 +96,7 @@ impl<'a> Unused<'a> {
     fn look_at_disk(&mut self, number: bindings::dev_t, name: &CStr) -> Result {
         let os = self.os;
         if number == 0 {
-            // A path of a disk with several (GENHD_FL_HIDDEN), which is none of its device's.
+            // One path of a multipath disk (GENHD_FL_HIDDEN), which has no device number.
             pr_err!(
                 "{}: nobody can tell whether {} is in use, a path of a disk that may have others: unbind its driver first\n",
                 &**os,
@@ -120,15 +123,16 @@ impl<'a> Unused<'a> {
 
     /// # Safety
     ///
-    /// `device` must be a device that is kept, of a network interface.
+    /// The caller must hold a reference to `device`, which must be that of a network interface.
     unsafe fn look_at_interface(&self, device: *mut bindings::device) -> Result {
-        // Under this neither its name nor its namespace changes.
+        // With the RTNL held, neither the name nor the namespace of the interface changes.
         let _rtnl = Rtnl::lock();
-        // SAFETY: The caller's promise; a device has a name.
+        // SAFETY: The caller holds a reference to the device; the name of a registered device is a
+        // C string.
         let name = unsafe { CStr::from_char_ptr((*device).kobj.name) };
-        // SAFETY: The caller's promise.
+        // SAFETY: The caller holds a reference to the device of a network interface.
         let interface = match unsafe { is_in_first_namespace(device) } {
-            // SAFETY: The lock is held, the name is a C string, and the namespace is static.
+            // SAFETY: The RTNL is held, the name is a C string, and `init_net` is static.
             true => unsafe {
                 __dev_get_by_name(addr_of_mut!(bindings::init_net), name.as_char_ptr())
             },
@@ -142,7 +146,7 @@ impl<'a> Unused<'a> {
             );
             return Err(EBUSY);
         }
-        // SAFETY: The lock keeps it.
+        // SAFETY: The interface is not null, and can't be unregistered while the RTNL is held.
         if unsafe { netif_get_flags(interface) } & bindings::net_device_flags_IFF_UP != 0 {
             pr_err!(
                 "{}: network interface {} is up: ip link set {} down\n",
@@ -156,31 +160,33 @@ impl<'a> Unused<'a> {
     }
 }
 
-/// Whether `device` is in the network namespace that is there from boot on.
+/// Returns whether `device` is in the initial network namespace.
 ///
 /// # Safety
 ///
-/// It must be a device that is kept, of a network interface.
+/// The caller must hold a reference to `device`, which must be that of a network interface.
 unsafe fn is_in_first_namespace(device: *mut bindings::device) -> bool {
-    // SAFETY: The caller's promise; a class is static.
+    // SAFETY: The caller holds a reference to the device of a network interface, whose class is
+    // static.
     let class = unsafe { &*(*device).class };
-    // SAFETY: The operations are static, if there are some.
+    // SAFETY: `ns_type` is null or points to static operations.
     let operations = unsafe { class.ns_type.as_ref() };
     let first = operations.and_then(|operations| operations.initial_ns);
     match (class.namespace, first) {
-        // SAFETY: The first is given the device that it is for, the second takes nothing.
+        // SAFETY: `of` gets a device of its class, which the caller holds; `first` takes no
+        // arguments.
         (Some(of), Some(first)) => unsafe { of(device) == first() },
-        // A kernel without namespaces.
+        // The kernel has no network namespaces.
         _ => true,
     }
 }
 
-/// The lock of all network interfaces, held while this lives.
+/// The RTNL, the lock of all network interfaces, held while this lives.
 struct Rtnl(());
 
 impl Rtnl {
     fn lock() -> Self {
-        // SAFETY: Released when this is dropped.
+        // SAFETY: The caller may sleep and does not hold the RTNL; `drop()` releases it.
         unsafe { rtnl_lock() };
         Rtnl(())
     }
@@ -188,42 +194,44 @@ impl Rtnl {
 
 impl Drop for Rtnl {
     fn drop(&mut self) {
-        // SAFETY: It was taken when this was made.
+        // SAFETY: `lock()` took the RTNL when it made this value.
         unsafe { rtnl_unlock() };
     }
 }
 
-/// A walk through the devices below a function.
+/// A search through the devices below a function.
 struct Search<'a, 'b> {
     unused: &'a mut Unused<'b>,
     result: Result,
 }
 
 impl Search<'_, '_> {
-    /// Looks at all below `device`.
+    /// Checks all devices below `device`.
     ///
     /// # Safety
     ///
-    /// `device` must be a device that is kept.
+    /// The caller must hold a reference to `device`.
     unsafe fn descend(&mut self, device: *mut bindings::device) {
-        // SAFETY: The caller's promise; `visit` gets this.
+        // SAFETY: The caller holds a reference to the device; `visit` gets the pointer to `self`
+        // that it expects.
         unsafe {
             bindings::device_for_each_child(device, ptr::from_mut(self).cast(), Some(Self::visit))
         };
     }
 
-    /// Returns what is not 0 to end the walk.
+    /// Returns 0 to continue the walk, another number to end it.
     unsafe extern "C" fn visit(device: *mut bindings::device, search: *mut c_void) -> c_int {
-        // SAFETY: It is what `descend` passed, which waits meanwhile.
+        // SAFETY: `descend` passed a pointer to its `self`, and does not use that until the walk
+        // returns.
         let search = unsafe { &mut *search.cast::<Self>() };
-        // Functions below a bridge are looked at by themselves.
-        // SAFETY: The walk keeps the device.
+        // PCI functions below a bridge are checked on their own.
+        // SAFETY: `device_for_each_child()` holds a reference to the device.
         if unsafe { bindings::dev_is_pci(device) } {
             return 0;
         }
-        // SAFETY: As above.
+        // SAFETY: `device_for_each_child()` holds a reference to the device.
         match unsafe { search.unused.look_at(device) } {
-            // SAFETY: As above.
+            // SAFETY: `device_for_each_child()` holds a reference to the device.
             Ok(true) => unsafe { search.descend(device) },
             Ok(false) => {}
             Err(error) => search.result = Err(error),
@@ -232,16 +240,17 @@ impl Search<'_, '_> {
     }
 }
 
-/// A disk that is open, and nobody else's to mount or the like.
+/// A disk that Mint has opened exclusively: nobody else can mount it or the like.
 ///
 /// # Invariants
 ///
-/// It is an open file of a block device, ours to close.
+/// The pointer is to an open file of a block device, and this owns a reference to the file.
 struct Disk(NonNull<bindings::file>);
 
 impl Disk {
     fn open(number: bindings::dev_t) -> Result<Self> {
-        // SAFETY: Any number will do, and the holder is static; it is not called back.
+        // SAFETY: Any device number is allowed, the holder is the address of a static, and without
+        // holder operations nothing is called back.
         let file = unsafe {
             bindings::bdev_file_open_by_dev(
                 number,
@@ -250,15 +259,17 @@ impl Disk {
                 ptr::null(),
             )
         };
-        // INVARIANT: It was opened just now.
+        // INVARIANT: The call above opened the file.
         Ok(Disk(NonNull::new(from_err_ptr(file)?).ok_or(ENODEV)?))
     }
 
-    /// How often the disk or a part of it is open, this time included.
+    /// Returns how often the disk and its partitions are open, including this opening.
     fn openers(&self) -> c_int {
-        // SAFETY: By the type invariants.
+        // SAFETY: By the type invariants the file is that of an open block device, which has a
+        // disk.
         let part = unsafe { (*(*bindings::file_bdev(self.0.as_ptr())).bd_disk).part0 };
-        // SAFETY: An open disk has its whole part; the counter is an aligned atomic int.
+        // SAFETY: `part0` lives as long as the disk, and `bd_openers.counter` is an aligned atomic
+        // int.
         let counter = unsafe { Atomic::from_ptr(&raw mut (*part).bd_openers.counter) };
         counter.load(Relaxed)
     }
@@ -266,7 +277,7 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants.
+        // SAFETY: By the type invariants the file is open and this owns the reference.
         unsafe { bindings::bdev_fput(self.0.as_ptr()) };
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The PCI functions of an OS, taken from the first OS and given back.
+//! The PCI functions of an OS: takes them from the first OS, and gives them back.
 
 use crate::linux::errno::EOPNOTSUPP;
 use crate::{
@@ -19,20 +19,20 @@ use crate::{
 };
 use kernel::{prelude::*, str::CString};
 
-/// What is asked for, found among the functions of the machine.
+/// The functions of the machine, and which of them an OS asks for.
 struct Selection {
     functions: KVec<PciFunction>,
     described: KVec<Function>,
 }
 
 impl Selection {
-    /// Finds what `os` asks for by `requests`.
+    /// Finds the functions that `os` asks for by `requests`.
     ///
     /// # Errors
     ///
-    /// `ENODEV` for what is not there, `EINVAL` for what can't be given away, `EBUSY` for what is
-    /// another OS's or has a driver by somebody's choice, `EOPNOTSUPP` for what has its interrupts
-    /// remapped; the log says which. `ENOMEM`.
+    /// `ENODEV` if a function does not exist; `EINVAL` if it can't be given away; `EBUSY` if it
+    /// belongs to another OS, or if somebody has set its driver override; `EOPNOTSUPP` if the first
+    /// OS remaps its interrupts; the log says which function. `ENOMEM`.
     fn new(requests: &[Request], os: &CString) -> Result<Self> {
         // Most OSes ask for nothing.
         let functions = match requests {
@@ -79,11 +79,12 @@ impl Selection {
         Ok(selection)
     }
 
-    /// Checks that a kernel that is entered in `mode` reaches all, below `bridges`.
+    /// Checks that a kernel that is entered in `mode` reaches all wanted functions, which are below
+    /// `bridges`.
     ///
     /// # Errors
     ///
-    /// `EINVAL` if a 32-bit one does not; the log says what.
+    /// `EINVAL` if a 32-bit kernel does not reach one; the log says what is out of reach.
     fn check_reach(&self, bridges: &[HostBridge], mode: Mode, os: &CString) -> Result {
         if let Some(bridge) = bridges.iter().find(|bridge| !bridge.is_reached_in(mode)) {
             pr_err!(
@@ -110,11 +111,12 @@ impl Selection {
             .map(|(function, _)| function)
     }
 
-    /// The host bridges that an OS sees instead of the bridges above what is wanted.
+    /// Returns the host bridges that the OS sees instead of the bridges above the wanted functions.
     ///
     /// # Errors
     ///
-    /// `EOPNOTSUPP` if the machine tells of no ECAM for them, `E2BIG` if they are too many.
+    /// `EOPNOTSUPP` if the machine's MCFG table has no ECAM for a bridge, `E2BIG` if there are too
+    /// many bridges.
     fn bridges(&self, os: &CString) -> Result<KVec<HostBridge>> {
         let mcfg = Mcfg::get();
         let mut bridges = KVec::new();
@@ -128,12 +130,12 @@ impl Selection {
                 .wanted()
                 .find(|function| unit.is_above(&function.address()))
                 .ok_or(ENODEV)?;
-            // 0 is the one whose configuration Linux reads by ports (raw_pci_read(),
-            // arch/x86/pci/common.c).
+            // Linux accesses the configuration space of segment 0 by I/O ports (raw_pci_read(),
+            // arch/x86/pci/common.c), so the OS's segments start at 1.
             let ecam = domain
                 .checked_add(1)
                 .zip(ecam_of(mcfg.bytes(), domain, first_bus))
-                // An ECAM that ends among its buses is none for the last of them.
+                // The ECAM must cover the last bus of the unit too.
                 .filter(|_| ecam_of(mcfg.bytes(), domain, last_bus).is_some());
             let Some((segment, ecam)) = ecam else {
                 pr_err!(
@@ -159,45 +161,47 @@ impl Selection {
     }
 }
 
-/// Checks whether `os` could have what it asks for by `requests`, as things are.
+/// Checks whether `os` could get the functions that it asks for by `requests`.
 ///
 /// # Errors
 ///
-/// Those of [`Devices::take`], but for what is in use.
+/// Those of [`Devices::take`], except for functions that are in use.
 pub(crate) fn check(requests: &[Request], os: &CString) -> Result {
     Selection::new(requests, os)?.bridges(os).map(|_| ())
 }
 
-/// A function that an OS has.
+/// A function that belongs to an OS.
 struct Held {
     function: PciFunction,
     phase: Phase,
-    /// It was reset, and is configured as before, so that a driver of the first OS can have it.
+    /// The function was reset and has its old configuration, so that a driver of the first OS can
+    /// take it.
     is_whole: bool,
-    // Last, so that nobody else claims it before it has its driver back.
+    // Dropped last: nobody else may claim the function before it has its driver back.
     claim: Claim,
 }
 
-/// How far a function has come on its way to an OS.
+/// How far a function has been prepared for an OS.
 enum Phase {
-    /// Its driver is its own.
+    /// It still has its driver of the first OS.
     Claimed,
-    /// Its driver is Mint's.
+    /// It has Mint's driver.
     Kept,
-    /// Its addresses are decoded.
+    /// The device is enabled: its BARs are decoded.
     Enabled,
-    /// Its configuration was this.
+    /// It is ready for the OS; this is its configuration from before.
     Ready(SavedState),
 }
 
 impl Held {
-    /// Gives it Mint's driver.
+    /// Replaces the function's driver with Mint's.
     fn keep(&mut self, os: &CString) -> Result {
         self.function.set_override(DRIVER)?;
         self.phase = Phase::Kept;
         self.function.unbind();
         self.function.bind();
-        // One that was found again would be kept as well.
+        // A function that was found anew at this address would be bound to Mint's driver as well,
+        // so check that this one still exists.
         if claims::is_kept(self.function.address()) && self.function.is_there() {
             return Ok(());
         }
@@ -229,11 +233,12 @@ impl Held {
         })
     }
 
-    /// Goes on with what the first OS has found in its place, if it has lost it; returns whether it did.
+    /// Switches to the new device, if the first OS has lost the function and found one in its
+    /// place. Returns whether it did.
     ///
     /// # Errors
     ///
-    /// Those of making it ready.
+    /// Those of making the new function ready.
     fn renew(&mut self, os: &CString) -> Result<bool> {
         let found = self.claim.found_again();
         let is_new = found.is_some();
@@ -241,16 +246,17 @@ impl Held {
             self.function = function;
             self.phase = Phase::Kept;
         }
-        // It may have failed before.
+        // An earlier attempt may have failed.
         if !matches!(self.phase, Phase::Ready(_)) && self.function.is_there() {
             self.make_ready(os)?;
         }
         Ok(is_new)
     }
 
-    /// Configures it as it was when it was taken, once its unit was reset, as `reset` tells.
+    /// Restores the configuration from when the function was taken, after its unit was reset with
+    /// the result `reset`.
     fn restore(&mut self, reset: Result) -> Result {
-        // What the first OS does not have any more is not ours to configure.
+        // A function that the first OS has lost can't be configured.
         let restored = match &self.phase {
             Phase::Ready(state) if self.function.is_there() => self.function.restore(state),
             _ => Ok(()),
@@ -275,7 +281,7 @@ impl Drop for Held {
             self.function.disable();
         }
         if self.is_whole {
-            // Whether there is a driver for it is not ours to say.
+            // The first OS may have no driver for it: not an error here.
             self.function.bind();
         } else {
             pr_err!(
@@ -286,32 +292,34 @@ impl Drop for Held {
     }
 }
 
-/// The functions that an OS has. They are reset and go back to the first OS's drivers when this is
-/// dropped, which is to be when the OS's CPUs are parked.
+/// The functions of an OS. Dropping this resets them and gives them back to the first OS's drivers;
+/// the OS's CPUs must be parked by then.
 pub(crate) struct Devices {
     os: CString,
-    /// What they may use.
+    /// The memory that their DMA may reach.
     memory: KVec<Range>,
     bridges: KVec<HostBridge>,
     units: KVec<Unit>,
-    /// The OS may have used them.
+    /// Whether the OS may have used the functions.
     is_given: bool,
-    /// One was found anew since the memory was mapped for them.
+    /// Whether a function was found anew since the memory was mapped for DMA.
     is_map_stale: bool,
-    // Before the functions get their drivers back.
+    // Dropped before `held`: the maps must be gone when the functions get their drivers back.
     maps: KVec<DmaMap>,
     held: KVec<Held>,
 }
 
 impl Devices {
-    /// Takes what `os`, whose kernel is entered in `mode`, asks for by `requests`, and resets it. Its
-    /// DMA then reaches `memory`, and no other if there is an IOMMU.
+    /// Takes the functions that `os` asks for by `requests` from the first OS, and resets them. The
+    /// kernel of `os` is entered in `mode`. If there is an IOMMU, the functions' DMA then reaches
+    /// `memory` only.
     ///
     /// # Errors
     ///
-    /// `ENODEV` for what is not there; `EINVAL` for what can't be given away, or not to such a
-    /// kernel; `EBUSY` for what is in use, or another OS's; `EOPNOTSUPP` for what has no ECAM, or has
-    /// its interrupts remapped; `ENOTTY` for what can't be reset; the log says which. `ENOMEM`.
+    /// `ENODEV` if a function does not exist; `EINVAL` if it can't be given away, or not to such a
+    /// kernel; `EBUSY` if it is in use, or belongs to another OS; `EOPNOTSUPP` if it has no ECAM,
+    /// or the first OS remaps its interrupts; `ENOTTY` if it can't be reset; the log says which
+    /// function. `ENOMEM`.
     pub(crate) fn take(
         requests: &[Request],
         mode: Mode,
@@ -352,12 +360,12 @@ impl Devices {
                 devices.held.push(held, GFP_KERNEL)?;
             }
         }
-        // Until the drivers are unbound, so that nobody begins to use a disk before.
+        // Held until the drivers are unbound, so that nobody starts to use a disk in between.
         let mut unused = Unused::new(os);
         for held in &devices.held {
             unused.add(&held.function)?;
         }
-        // What lies below a bridge before the bridge.
+        // In reverse order: the functions below a bridge come before the bridge.
         for held in devices.held.iter_mut().rev() {
             held.keep(os)?;
         }
@@ -365,14 +373,14 @@ impl Devices {
         for held in devices.held.iter_mut() {
             held.make_ready(os)?;
         }
-        // From here on they are reset again on their way back.
+        // From here on, dropping `devices` resets the functions.
         devices.is_given = true;
         devices.make_ready()?;
         Ok(devices)
     }
 
-    /// Makes the functions ready to be used: reset, configured as they were when they were taken, and
-    /// with the OS's memory within their reach. They must be quiet.
+    /// Makes the functions ready for use: resets them, restores the configuration from when they
+    /// were taken, and maps the OS's memory for their DMA. They must be quiesced.
     ///
     /// # Errors
     ///
@@ -388,16 +396,17 @@ impl Devices {
         Ok(())
     }
 
-    /// What the OS is told instead of the bridges above its functions.
+    /// Returns the host bridges that the OS sees instead of the bridges above its functions.
     pub(crate) fn bridges(&self) -> &[HostBridge] {
         &self.bridges
     }
 
-    /// Keeps the functions from reading and writing memory.
+    /// Stops the functions' DMA.
     ///
     /// # Errors
     ///
-    /// `EIO` if one does not do as it is told; the log says which.
+    /// `EIO` if a function goes on; the log says which. Those of making ready a function that was
+    /// found anew.
     pub(crate) fn quiesce(&mut self) -> Result {
         let mut result = Ok(());
         for held in &mut self.held {
@@ -418,12 +427,12 @@ impl Devices {
         result
     }
 
-    /// Resets the functions, and configures them as they were when they were taken.
+    /// Resets the functions, and restores the configuration from when they were taken.
     ///
     /// # Errors
     ///
-    /// `ENOTTY` if one can't be reset, and those of the reset; the log says which. The others are
-    /// reset nevertheless.
+    /// `ENOTTY` if a function can't be reset, and those of the reset; the log says which. The other
+    /// functions are reset nevertheless.
     fn reset(&mut self) -> Result {
         let mut result = Ok(());
         for unit in &self.units {
@@ -438,20 +447,20 @@ impl Devices {
     }
 }
 
-/// Resets those of `held` that make up `unit`, for `os`.
+/// Resets the functions of `held` that are in `unit`, for `os`.
 fn reset_unit(held: &[Held], unit: &Unit, os: &CString) -> Result {
     let functions = || {
         let all = held.iter().map(|held| &held.function);
         all.filter(|function| unit.has(&function.address()) && function.is_there())
     };
     functions().for_each(PciFunction::wake);
-    // A bridge is only reset with all that is below it.
+    // A bridge can only be reset along with everything below it.
     let has_resets = functions().all(|function| function.has_reset() && !function.is_bridge());
     if has_resets && functions().try_for_each(PciFunction::reset).is_ok() {
         return Ok(());
     }
     let Some(first) = functions().find(|function| unit.is_above(&function.address())) else {
-        // It has gone.
+        // The function on this bus is gone.
         return Ok(());
     };
     first.reset_bus().inspect_err(|error| {
@@ -469,7 +478,7 @@ impl Drop for Devices {
         if !self.is_given {
             return;
         }
-        // What fails has been logged.
+        // Failures have been logged.
         let quiet = self.quiesce();
         let _ = self.reset();
         if quiet.is_err() {

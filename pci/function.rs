@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A PCI function of the machine, as the first OS has it.
+//! A PCI function of the machine, as a device of the first OS.
 
 use crate::{
     cpu_offline,
@@ -32,30 +32,31 @@ const PCI_COMMAND: c_int = 0x04;
 const PCI_COMMAND_MASTER: u16 = 0x4;
 const PCI_HEADER_TYPE_BRIDGE: u8 = 1;
 const PCI_EXT_CAP_ID_SRIOV: c_int = 0x10;
-/// From the SR-IOV capability on: enables virtual functions, and their memory.
+/// Offset in the SR-IOV capability of the control register, which enables virtual functions and
+/// their memory.
 const PCI_SRIOV_CTRL: c_int = 0x08;
 const PCI_SRIOV_CTRL_VFE: u16 = 0x01;
 const PCI_SRIOV_CTRL_MSE: u16 = 0x08;
-/// From the power management capability on.
+/// Offset in the power management capability of the control and status register.
 const PCI_PM_CTRL: c_int = 4;
 const PCI_PM_CTRL_STATE_MASK: u16 = 0x3;
 
-/// What a function reads as that does not answer.
+/// The value that is read from a function that does not answer.
 const NO_ANSWER: u16 = !0;
 
-/// How long a function may take from D3hot to D0 (PCI Express Base Specification 6.0, 5.9).
+/// The delay that a function needs from D3hot to D0 (PCI Express Base Specification 6.0, 5.9).
 const D3HOT_DELAY: Delta = Delta::from_millis(10);
-/// How long it takes for virtual functions to be gone (`sriov_disable()`, drivers/pci/iov.c).
+/// The delay until virtual functions are gone (`sriov_disable()`, drivers/pci/iov.c).
 const VF_DELAY: Delta = Delta::from_secs(1);
 
-/// The BARs of a function (`PCI_STD_NUM_BARS`).
+/// The number of BARs of a function (`PCI_STD_NUM_BARS`).
 const BARS: usize = 6;
 
-/// How often, and how long after each other, locks are tried that others hold for a moment: 5 s in all.
+/// How often to try locks that others hold for a short time, and the delay in between: 5 s in all.
 const LOCK_TRIES: usize = 100;
 const LOCK_DELAY: Delta = Delta::from_millis(50);
 
-/// A PCI function. It need not be there any more.
+/// A PCI function. The first OS may have lost the device; see [`PciFunction::is_there`].
 #[derive(Clone)]
 pub(crate) struct PciFunction {
     device: ARef<pci::Device>,
@@ -63,8 +64,8 @@ pub(crate) struct PciFunction {
 }
 
 impl PciFunction {
-    /// All functions of the machine, a bridge before what lies below it; without those in domains
-    /// that are no PCI segment groups.
+    /// Returns all functions of the machine, each bridge before the functions below it. Omits
+    /// functions in domains that are not PCI segment groups.
     ///
     /// # Errors
     ///
@@ -74,39 +75,42 @@ impl PciFunction {
         let mut all = KVec::new();
         let mut device = ptr::null_mut();
         loop {
-            // SAFETY: It is null or what the last call returned, whose reference this one drops.
+            // SAFETY: `device` is null or was returned by the previous call, whose reference this
+            // call drops.
             device = unsafe { bindings::pci_get_device(ANY, ANY, device) };
             let Some(found) = NonNull::new(device) else {
                 return Ok(all);
             };
-            // SAFETY: There is a reference to it until the next call, and `pci::Device` is a
-            // transparent wrapper.
+            // SAFETY: The reference from `pci_get_device()` is held until the next call, and
+            // `pci::Device` is a transparent wrapper of `struct pci_dev`.
             let function = PciFunction::new(unsafe { found.cast::<pci::Device>().as_ref() });
             let result = match function {
                 Some(function) => all.push(function, GFP_KERNEL),
                 None => Ok(()),
             };
             if let Err(error) = result {
-                // SAFETY: The reference is that of the last call.
+                // SAFETY: This drops the reference that the last `pci_get_device()` returned.
                 unsafe { bindings::pci_dev_put(device) };
                 return Err(error.into());
             }
         }
     }
 
-    /// The function that `device` is in, if its domain is a segment group.
+    /// Returns the function whose `struct pci_dev` contains `device`, if its domain is a PCI
+    /// segment group.
     ///
     /// # Safety
     ///
-    /// It is the `dev` of a `struct pci_dev` that stays while this is called.
+    /// `device` must be the `dev` of a `struct pci_dev` that stays alive during the call.
     pub(crate) unsafe fn of_device(device: *mut bindings::device) -> Option<Self> {
-        // SAFETY: By the safety requirements.
+        // SAFETY: By the safety requirements `device` is the `dev` of a `struct pci_dev`.
         let device = unsafe { kernel::container_of!(device, bindings::pci_dev, dev) };
-        // SAFETY: It stays, and `pci::Device` is a transparent wrapper.
+        // SAFETY: The caller keeps the device alive, and `pci::Device` is a transparent wrapper of
+        // `struct pci_dev`.
         PciFunction::new(unsafe { &*device.cast::<pci::Device>() })
     }
 
-    /// The function that is `device`, if its domain is a segment group.
+    /// Returns the function of `device`, if its domain is a PCI segment group.
     pub(crate) fn new(device: &pci::Device) -> Option<Self> {
         Some(PciFunction {
             address: address(device)?,
@@ -118,31 +122,33 @@ impl PciFunction {
         as_raw(&self.device)
     }
 
-    /// The device in it that drivers bind to.
+    /// Returns the `struct device` within the `struct pci_dev`.
     pub(crate) fn as_device(&self) -> *mut bindings::device {
-        // SAFETY: The reference keeps it.
+        // SAFETY: `self.device` holds a reference, so the `struct pci_dev` is valid; this only
+        // takes an address in it.
         unsafe { &raw mut (*self.as_raw()).dev }
     }
 
     fn bus(&self) -> *mut bindings::pci_bus {
-        // SAFETY: The reference keeps it, and it keeps its bus.
+        // SAFETY: `self.device` holds a reference, and a `struct pci_dev` holds one to its bus.
         unsafe { (*self.as_raw()).bus }
     }
 
-    /// Its address.
+    /// Returns the address of the function.
     pub(crate) fn address(&self) -> Address {
         self.address
     }
 
-    /// What there is to know of it for who wants to give it away.
+    /// Describes the function to [`crate::pci::unit`], which decides whether it can be given away.
     pub(crate) fn describe(&self) -> Function {
         let device = self.as_raw();
-        // SAFETY: The references keep device and bus; a number that a rescan changes is one or the other.
+        // SAFETY: `self.device` holds a reference to the device, and that one to its bus. A rescan
+        // may change the bus number meanwhile; either value will do.
         let (is_on_root_bus, last_bus) = unsafe {
             let bus = (*device).bus;
             ((*bus).parent.is_null(), (*bus).busn_res.end as u8)
         };
-        // SAFETY: As above.
+        // SAFETY: `self.device` holds a reference; the fields are set when the device is added.
         let (is_virtual, has_msi) = unsafe {
             (
                 (*device).is_virtfn() != 0,
@@ -162,15 +168,16 @@ impl PciFunction {
         }
     }
 
-    /// Whether it is a bridge to other buses.
+    /// Returns whether this function is a bridge to other buses.
     pub(crate) fn is_bridge(&self) -> bool {
-        // SAFETY: The reference keeps it; the field is constant.
+        // SAFETY: `self.device` holds a reference; the field is constant.
         unsafe { (*self.as_raw()).hdr_type == PCI_HEADER_TYPE_BRIDGE }
     }
 
-    /// Whether somebody has decided which driver it gets.
+    /// Returns whether the function has a driver override.
     pub(crate) fn has_override(&self) -> bool {
-        // SAFETY: The reference keeps it; the pointer is only compared with null.
+        // SAFETY: `self.device` holds a reference. The name may change meanwhile, but the pointer
+        // is only compared with null, not followed.
         unsafe {
             !(&raw const (*self.as_device()).driver_override.name)
                 .read_volatile()
@@ -178,14 +185,13 @@ impl PciFunction {
         }
     }
 
-    /// Has it bound to the driver called `name` from now on, or, if that is empty, to any that
-    /// matches.
+    /// Sets the driver override to the driver called `name`, or removes it if `name` is empty.
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
     pub(crate) fn set_override(&self, name: &CStr) -> Result {
-        // SAFETY: The reference keeps it, and the name, which is copied, is a C string.
+        // SAFETY: `self.device` holds a reference; `name` is a C string, which the function copies.
         to_result(unsafe {
             bindings::__device_set_driver_override(
                 self.as_device(),
@@ -195,76 +201,78 @@ impl PciFunction {
         })
     }
 
-    /// Whether the first OS still has it.
+    /// Returns whether the first OS still has the device.
     pub(crate) fn is_there(&self) -> bool {
-        // SAFETY: The reference keeps it.
+        // SAFETY: `self.device` holds a reference, so its kobject is valid.
         unsafe { bindings::kobject::state_in_sysfs_raw(&raw const (*self.as_device()).kobj) != 0 }
     }
 
-    /// Unbinds whatever driver it has.
+    /// Unbinds the function's driver, if it has one.
     pub(crate) fn unbind(&self) {
-        // SAFETY: The reference keeps it; the locks that it needs are taken there.
+        // SAFETY: `self.device` holds a reference, and the function takes the device lock itself.
         unsafe { bindings::device_release_driver(self.as_device()) };
     }
 
-    /// Binds the driver that it should have, if there is one.
+    /// Binds a matching driver, if there is one.
     pub(crate) fn bind(&self) {
-        // While a driver looks at a function, the kernel lets no CPU come or go (pci_call_probe(),
-        // drivers/pci/pci-driver.c): who wants that fails at once.
+        // While a driver probes a function, the kernel disables CPU hotplug (pci_call_probe(),
+        // drivers/pci/pci-driver.c), so that a hotplug operation would fail at once. This makes it
+        // wait instead.
         let _guard = cpu_offline::keep_hotplug();
-        // SAFETY: The reference keeps it; the locks that it needs are taken there.
+        // SAFETY: `self.device` holds a reference, and the function takes the device lock itself.
         let _ = unsafe { bindings::device_attach(self.as_device()) };
     }
 
-    /// Whether the first OS remaps its interrupts, so that messages which that has not set up are
-    /// blocked.
+    /// Returns whether the first OS remaps the interrupts of this function, so that MSIs which it
+    /// has not set up are blocked.
     pub(crate) fn has_isolated_msi(&self) -> bool {
-        // SAFETY: The reference keeps it.
+        // SAFETY: `self.device` holds a reference.
         unsafe { msi_device_has_isolated_msi(self.as_device()) }
     }
 
-    /// Has its addresses decoded, by it and by the bridges to it.
+    /// Enables decoding of its addresses, in the function itself and in the bridges above.
     ///
     /// # Errors
     ///
     /// Those of `pci_enable_device()`.
     pub(crate) fn enable(&self) -> Result {
-        // SAFETY: The reference keeps it.
+        // SAFETY: `self.device` holds a reference.
         to_result(unsafe { bindings::pci_enable_device(self.as_raw()) })
     }
 
-    /// Takes back one [`PciFunction::enable`].
+    /// Undoes one call of [`PciFunction::enable`].
     pub(crate) fn disable(&self) {
-        // SAFETY: The reference keeps it.
+        // SAFETY: `self.device` holds a reference.
         unsafe { bindings::pci_disable_device(self.as_raw()) };
     }
 
-    /// Keeps it from reading and writing memory, and from interrupting by a pin, and waits until what
-    /// it has begun is done.
+    /// Disables DMA and INTx interrupts of this function, and waits until pending transactions have
+    /// completed.
     ///
     /// # Errors
     ///
-    /// `EIO` if it does not do as it is told.
+    /// `EIO` if the function ignores the command.
     pub(crate) fn quiesce(&self) -> Result {
         self.disable_virtual_functions()?;
-        // SAFETY: The reference keeps it.
+        // SAFETY: `self.device` holds a reference.
         unsafe { bindings::pci_intx(self.as_raw(), 0) };
-        // SAFETY: The reference keeps it.
+        // SAFETY: `self.device` holds a reference.
         unsafe { bindings::pci_clear_master(self.as_raw()) };
         match self.read_config(PCI_COMMAND) {
-            // It is not there any more, so that it does nothing either.
+            // The device is gone, so it does no DMA either.
             NO_ANSWER => return Ok(()),
             command if command & PCI_COMMAND_MASTER != 0 => return Err(EIO),
             _ => {}
         }
-        // SAFETY: As above. What it waits for in vain is over when the function is reset.
+        // SAFETY: `self.device` holds a reference. The result is ignored: a transaction that is
+        // still pending ends when the function is reset.
         unsafe { bindings::pci_wait_for_pending_transaction(self.as_raw()) };
         Ok(())
     }
 
-    /// Takes its virtual functions away, which use memory by themselves.
+    /// Disables the virtual functions of this function, which do DMA of their own.
     fn disable_virtual_functions(&self) -> Result {
-        // SAFETY: The reference keeps it.
+        // SAFETY: `self.device` holds a reference.
         let capability =
             unsafe { bindings::pci_find_ext_capability(self.as_raw(), PCI_EXT_CAP_ID_SRIOV) };
         if capability == 0 {
@@ -285,9 +293,9 @@ impl PciFunction {
         }
     }
 
-    /// Gives it full power, which whoever had it last may have taken.
+    /// Brings the function to full power (D0), which the last user may have left.
     pub(crate) fn wake(&self) {
-        // SAFETY: The reference keeps it; the field is constant.
+        // SAFETY: `self.device` holds a reference; the field is constant.
         let capability = c_int::from(unsafe { (*self.as_raw()).pm_cap });
         if capability == 0 {
             return;
@@ -300,70 +308,77 @@ impl PciFunction {
         fsleep(D3HOT_DELAY);
     }
 
-    /// Whether it can be reset without others.
+    /// Returns whether this function can be reset alone.
     pub(crate) fn has_reset(&self) -> bool {
-        // SAFETY: The reference keeps it. As `pci_reset_supported()` in drivers/pci/pci.h.
+        // SAFETY: `self.device` holds a reference. This is `pci_reset_supported()` of
+        // drivers/pci/pci.h.
         unsafe { (*self.as_raw()).reset_methods[0] != 0 }
     }
 
-    /// Resets it.
+    /// Resets this function alone.
     ///
     /// # Errors
     ///
     /// Those of `pci_reset_function()`.
     pub(crate) fn reset(&self) -> Result {
-        // SAFETY: The reference keeps it; the locks that it needs are taken there.
+        // SAFETY: `self.device` holds a reference, and the function takes the locks that it needs
+        // itself.
         to_result(unsafe { bindings::pci_reset_function(self.as_raw()) })
     }
 
-    /// Resets all that is on its bus and below.
+    /// Resets all functions on the bus of this function and below.
     ///
     /// # Errors
     ///
-    /// Those of `pci_reset_bus()`, which only tries the locks of all of them.
+    /// Those of `pci_reset_bus()`: `EAGAIN` if somebody held the lock of a device through all
+    /// tries.
     pub(crate) fn reset_bus(&self) -> Result {
         for _ in 1..LOCK_TRIES {
-            // SAFETY: As above.
+            // SAFETY: `self.device` holds a reference, and the function takes the locks that it
+            // needs itself.
             match to_result(unsafe { bindings::pci_reset_bus(self.as_raw()) }) {
                 Err(EAGAIN) => fsleep(LOCK_DELAY),
                 result => return result,
             }
         }
-        // SAFETY: As above.
+        // SAFETY: `self.device` holds a reference, and the function takes the locks that it needs
+        // itself.
         to_result(unsafe { bindings::pci_reset_bus(self.as_raw()) })
     }
 
-    /// Its configuration as it is now.
+    /// Saves the current configuration of the function.
     ///
     /// # Errors
     ///
     /// `ENOMEM`, and those of `pci_save_state()`.
     pub(crate) fn save(&self) -> Result<SavedState> {
-        // SAFETY: The reference keeps it.
+        // SAFETY: `self.device` holds a reference.
         to_result(unsafe { bindings::pci_save_state(self.as_raw()) })?;
-        // SAFETY: As above.
+        // SAFETY: `self.device` holds a reference.
         let state = unsafe { bindings::pci_store_saved_state(self.as_raw()) };
-        // INVARIANT: Just allocated, for whoever called.
+        // INVARIANT: `pci_store_saved_state()` has allocated the state for its caller.
         Ok(SavedState(NonNull::new(state).ok_or(ENOMEM)?))
     }
 
-    /// Gives it the configuration that it had when `state` was saved.
+    /// Restores the configuration of the function that `state` holds.
     ///
     /// # Errors
     ///
     /// Those of `pci_load_saved_state()`.
     pub(crate) fn restore(&self, state: &SavedState) -> Result {
-        // SAFETY: The reference keeps it, and the state is one that was stored.
+        // SAFETY: `self.device` holds a reference, and `state` was allocated by
+        // `pci_store_saved_state()`.
         to_result(unsafe { bindings::pci_load_saved_state(self.as_raw(), state.0.as_ptr()) })?;
-        // SAFETY: As above.
+        // SAFETY: `self.device` holds a reference.
         unsafe { bindings::pci_restore_state(self.as_raw()) };
         Ok(())
     }
 
-    /// The end of the highest range of memory that its BARs have, in bytes.
+    /// Returns the end of the highest memory range of its BARs, in bytes.
     pub(crate) fn bars_end(&self) -> u64 {
         (0..BARS)
-            // SAFETY: The reference keeps it; nobody moves the BARs of a function that has a driver.
+            // SAFETY: `self.device` holds a reference; the BARs of a function that has a driver
+            // don't move.
             .map(|index| unsafe { (*self.as_raw()).resource[index] })
             .filter(|bar| bar.flags & bindings::IORESOURCE_MEM as usize != 0)
             .filter_map(|bar| range(&bar))
@@ -372,11 +387,12 @@ impl PciFunction {
             .unwrap_or(0)
     }
 
-    /// The bridge to its bus, which leads to `unit`, as a host bridge in `segment`, its ECAM at `ecam`.
+    /// Describes the bridge to the bus of this function, which leads to `unit`, as a host bridge in
+    /// `segment` with its ECAM at `ecam`.
     pub(crate) fn bridge_above(&self, unit: &Unit, segment: u16, ecam: u64) -> HostBridge {
         let window = |index: usize| {
-            // SAFETY: The reference keeps the bus, which has pointers to the bridge's windows or
-            // null.
+            // SAFETY: `self.device` holds a reference, and through it to the bus. `resource[]` has
+            // null or pointers to the windows of the bridge, which live as long.
             unsafe { (*self.bus()).resource[index].as_ref() }.and_then(range)
         };
         HostBridge {
@@ -392,29 +408,30 @@ impl PciFunction {
 
     fn read_config(&self, offset: c_int) -> u16 {
         let mut value = NO_ANSWER;
-        // SAFETY: The reference keeps it. If it fails, the value is that of no answer.
+        // SAFETY: `self.device` holds a reference. If the read fails, `value` stays `NO_ANSWER`.
         unsafe { bindings::pci_read_config_word(self.as_raw(), offset, &mut value) };
         value
     }
 
     fn write_config(&self, offset: c_int, value: u16) {
-        // SAFETY: The reference keeps it.
+        // SAFETY: `self.device` holds a reference.
         unsafe { bindings::pci_write_config_word(self.as_raw(), offset, value) };
     }
 }
 
-/// Waits until the first OS has done looking for functions, if it is about it: those that it has told
-/// of are then as it wants them.
+/// Waits for a PCI rescan or removal that is under way in the first OS. After that, the functions
+/// that it has announced are in their final state.
 pub(crate) fn wait_rescan() {
-    // SAFETY: The caller holds no lock of PCI's.
+    // SAFETY: The caller does not hold the rescan lock and may sleep.
     unsafe { bindings::pci_lock_rescan_remove() };
-    // SAFETY: Taken just now.
+    // SAFETY: The line above took the lock.
     unsafe { bindings::pci_unlock_rescan_remove() };
 }
 
-/// The address of `device`, if its domain is a segment group.
+/// Returns the address of `device`, if its domain is a PCI segment group.
 pub(crate) fn address(device: &pci::Device) -> Option<Address> {
-    // SAFETY: The reference keeps the device, whose name was set when it was made and is a C string.
+    // SAFETY: The reference to `device` keeps it alive; its name was set before it was added, and
+    // is a C string.
     let name = unsafe { CStr::from_char_ptr((*as_raw(device)).dev.kobj.name) };
     Address::parse(name.to_str().ok()?)
 }
@@ -423,7 +440,7 @@ fn as_raw(device: &pci::Device) -> *mut bindings::pci_dev {
     ptr::from_ref(device).cast_mut().cast()
 }
 
-/// The range of `resource`, if it has been given one.
+/// Returns the range of `resource`, if one was assigned.
 fn range(resource: &bindings::resource) -> Option<Range> {
     let unset = (bindings::IORESOURCE_UNSET | bindings::IORESOURCE_DISABLED) as usize;
     if resource.flags == 0 || resource.flags & unset != 0 {
@@ -432,21 +449,22 @@ fn range(resource: &bindings::resource) -> Option<Range> {
     Range::from_to(resource.start, resource.end.checked_add(1)?)
 }
 
-/// The configuration of a function.
+/// The saved configuration of a function.
 ///
 /// # Invariants
 ///
-/// It is an allocation of `pci_store_saved_state()`.
+/// The pointer was returned by `pci_store_saved_state()`, and this owns the allocation.
 pub(crate) struct SavedState(NonNull<bindings::pci_saved_state>);
 
-// SAFETY: It owns its memory, as a box does.
+// SAFETY: It owns its allocation, as a box does, and nothing in it is tied to a thread.
 unsafe impl Send for SavedState {}
-// SAFETY: A shared one is only read.
+// SAFETY: Through a shared reference the state is only read.
 unsafe impl Sync for SavedState {}
 
 impl Drop for SavedState {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants.
+        // SAFETY: By the type invariants this owns the allocation, which `pci_store_saved_state()`
+        // made with `kzalloc()`.
         unsafe { bindings::kfree(self.0.as_ptr().cast()) };
     }
 }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! DMA of functions that are behind an IOMMU of the first OS: it reaches an OS's memory and no
-//! other.
+//! Restricts the DMA of functions that are behind an IOMMU of the first OS: the functions reach the
+//! memory of their OS only.
 //!
-//! An OS is not told of the IOMMU, and has its functions read and write physical addresses. So the
-//! IOMMU maps these to themselves.
+//! The OS does not know of the IOMMU, and programs its functions with physical addresses. So the
+//! IOMMU maps the OS's memory one to one.
 
 use crate::{linux::log::Shown, memory::memmap::Range, pci::function::PciFunction};
 use core::ptr::NonNull;
@@ -29,28 +29,28 @@ extern "C" {
     ) -> c_int;
 }
 
-/// Functions whose DMA goes to an OS's memory, by an IOMMU group: what an IOMMU can't tell apart.
+/// Maps an OS's memory for an IOMMU group, the functions that an IOMMU can't tell apart.
 ///
 /// # Invariants
 ///
-/// The domain is ours, and attached to the group, to which there is a reference.
+/// This owns the domain, and a reference to the group. The domain is attached to the group.
 pub(crate) struct DmaMap {
     group: NonNull<bindings::iommu_group>,
     domain: NonNull<bindings::iommu_domain>,
 }
 
-// SAFETY: Both are used under locks of their own.
+// SAFETY: The kernel accesses group and domain under locks of its own, from any thread.
 unsafe impl Send for DmaMap {}
-// SAFETY: As above.
+// SAFETY: The kernel accesses group and domain under locks of its own, from any thread.
 unsafe impl Sync for DmaMap {}
 
 impl DmaMap {
-    /// Lets `functions` reach `memory` and no other, where there is an IOMMU.
+    /// Restricts the DMA of `functions` to `memory`, where an IOMMU translates it.
     ///
     /// # Errors
     ///
-    /// `EBUSY` if the IOMMU can't tell one of them from another function; the log says so, for `os`.
-    /// Those of mapping the memory.
+    /// `EBUSY` if the IOMMU can't tell one of `functions` from another function; the log says so,
+    /// for `os`. Those of mapping the memory.
     pub(crate) fn for_all<'a>(
         functions: impl Iterator<Item = &'a PciFunction> + Clone,
         memory: &[Range],
@@ -84,9 +84,11 @@ impl DmaMap {
         for range in memory {
             domain.map(range)?;
         }
-        // SAFETY: Both are kept, and the domain is for devices as the group's.
+        // SAFETY: `domain` and `group` are valid, and the domain was allocated for a device of the
+        // group.
         to_result(unsafe { bindings::iommu_attach_group(domain.0.as_ptr(), group.0.as_ptr()) })?;
-        // INVARIANT: Attached just now; the group's reference and the domain are kept from now on.
+        // INVARIANT: The domain was attached just now, and this takes over the domain and the
+        // reference to the group.
         Ok(DmaMap {
             group: core::mem::ManuallyDrop::new(group).0,
             domain: core::mem::ManuallyDrop::new(domain).0,
@@ -96,34 +98,37 @@ impl DmaMap {
 
 impl Drop for DmaMap {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants.
+        // SAFETY: By the type invariants the domain is attached to the group, and both are valid.
         unsafe { bindings::iommu_detach_group(self.domain.as_ptr(), self.group.as_ptr()) };
         drop(Domain(self.domain));
         drop(Group(self.group));
     }
 }
 
-/// Takes an OS's memory out of the reach of `function`, which the first OS is about to lose, if
-/// nothing else is in its group: one that becomes empty must have its own domain
+/// Detaches the OS's domain from the group of `function`, which the first OS is about to lose, if
+/// nothing else is in the group. A group that becomes empty must have its default domain
 /// (`__iommu_group_free_device()`, drivers/iommu/iommu.c).
 pub(crate) fn leave(function: &PciFunction) {
     let Some(group) = Group::of(function) else {
         return;
     };
-    // SAFETY: The function is kept, and with it its domain.
+    // SAFETY: `function` holds a reference to the device.
     let domain = unsafe { bindings::iommu_get_domain_for_dev(function.as_device()) };
-    // SAFETY: As above.
+    // SAFETY: The pointer is null, or to the domain that the device's group is attached to, which
+    // stays while the device is bound to Mint's driver.
     let is_ours = unsafe { domain.as_ref() }
         .is_some_and(|domain| domain.type_ == bindings::IOMMU_DOMAIN_UNMANAGED);
     if is_ours && group.len() == 1 {
-        // SAFETY: Both are kept; what was detached may be detached again by who has the domain.
+        // SAFETY: Both are valid; the owner of the domain may detach it once more, which does no
+        // harm.
         unsafe { bindings::iommu_detach_group(domain, group.0.as_ptr()) };
     }
 }
 
-/// Whether the addresses that `function` uses are translated.
+/// Returns whether an IOMMU translates the addresses that `function` uses.
 fn function_is_translated(function: &PciFunction) -> bool {
-    // SAFETY: The function is kept, and with it its domain.
+    // SAFETY: `function` holds a reference to the device; the pointer is null or to the domain that
+    // its group is attached to.
     let domain = unsafe { bindings::iommu_get_domain_for_dev(function.as_device()).as_ref() };
     domain.is_some_and(|domain| domain.type_ & bindings::__IOMMU_DOMAIN_PT == 0)
 }
@@ -133,14 +138,15 @@ struct Group(NonNull<bindings::iommu_group>);
 
 impl Group {
     fn of(function: &PciFunction) -> Option<Self> {
-        // SAFETY: The function is kept.
+        // SAFETY: `function` holds a reference to the device.
         NonNull::new(unsafe { bindings::iommu_group_get(function.as_device()) }).map(Group)
     }
 
-    /// How many devices are in it.
+    /// Returns the number of devices in the group.
     fn len(&self) -> usize {
         let mut len = 0usize;
-        // SAFETY: The group is kept, and the callback gets what it expects.
+        // SAFETY: `self` holds a reference to the group, and `count` gets the pointer to a `usize`
+        // that it expects.
         unsafe {
             iommu_group_for_each_dev(self.0.as_ptr(), (&raw mut len).cast(), Some(Self::count))
         };
@@ -148,12 +154,13 @@ impl Group {
     }
 
     unsafe extern "C" fn count(_device: *mut bindings::device, len: *mut c_void) -> c_int {
-        // SAFETY: It is what `len` passed, which waits meanwhile.
+        // SAFETY: `Group::len` passed a pointer to its counter, and does not use that until the
+        // walk returns.
         unsafe { *len.cast::<usize>() += 1 };
         0
     }
 
-    /// Checks that none but `functions`, and bridges, are in the group.
+    /// Checks that only `functions` and bridges are in the group.
     fn check<'a>(&self, functions: impl Iterator<Item = &'a PciFunction>, os: &CString) -> Result {
         let mut others = Others {
             devices: KVec::new(),
@@ -162,7 +169,8 @@ impl Group {
         for function in functions {
             others.devices.push(function.as_device(), GFP_KERNEL)?;
         }
-        // SAFETY: The group is kept, and the callback gets what it expects.
+        // SAFETY: `self` holds a reference to the group, and `visit` gets the pointer to `Others`
+        // that it expects.
         unsafe {
             iommu_group_for_each_dev(
                 self.0.as_ptr(),
@@ -184,7 +192,7 @@ impl Group {
     }
 }
 
-/// The devices that may be in a group, and one that is but may not.
+/// The devices that may be in a group, and the name of another one that is in it.
 struct Others {
     devices: KVec<*mut bindings::device>,
     stranger: Option<CString>,
@@ -192,13 +200,15 @@ struct Others {
 
 impl Others {
     unsafe extern "C" fn visit(device: *mut bindings::device, others: *mut c_void) -> c_int {
-        // SAFETY: It is what `check` passed, which waits meanwhile.
+        // SAFETY: `check` passed a pointer to its `Others`, and does not use that until the walk
+        // returns.
         let others = unsafe { &mut *others.cast::<Self>() };
-        // SAFETY: The group keeps the device.
+        // SAFETY: The device can't leave the group during the walk, and is valid while it is in the
+        // group.
         if others.devices.contains(&device) || unsafe { is_bridge(device) } {
             return 0;
         }
-        // SAFETY: As above; a device has a name.
+        // SAFETY: The device is valid, as above; the name of a registered device is a C string.
         let name = unsafe { CStr::from_char_ptr((*device).kobj.name) };
         others.stranger = CString::try_from(name)
             .or_else(|_| CString::try_from(c"another device"))
@@ -207,46 +217,46 @@ impl Others {
     }
 }
 
-/// Whether `device` is a PCI-to-PCI bridge, which uses no memory by itself.
+/// Returns whether `device` is a PCI-to-PCI bridge, which does no DMA of its own.
 ///
 /// # Safety
 ///
-/// The device must be kept.
+/// `device` must be valid during the call.
 unsafe fn is_bridge(device: *mut bindings::device) -> bool {
-    // SAFETY: The caller's promise.
+    // SAFETY: The caller guarantees that the device is valid.
     if !unsafe { bindings::dev_is_pci(device) } {
         return false;
     }
-    // SAFETY: It is part of a PCI function, as was just asked.
+    // SAFETY: `dev_is_pci()` says that the device is the `dev` of a `struct pci_dev`.
     let function = unsafe { kernel::container_of!(device, bindings::pci_dev, dev) };
-    // SAFETY: As above.
+    // SAFETY: The `struct pci_dev` is valid as long as its `dev` is.
     (unsafe { (*function).class }) >> 8 == bindings::PCI_CLASS_BRIDGE_PCI
 }
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // SAFETY: It is our reference.
+        // SAFETY: This owns a reference to the group.
         unsafe { bindings::iommu_group_put(self.0.as_ptr()) };
     }
 }
 
-/// What an IOMMU lets functions reach.
+/// An IOMMU domain: the memory that an IOMMU lets functions reach.
 ///
 /// # Invariants
 ///
-/// It is ours to free.
+/// This owns the domain.
 struct Domain(NonNull<bindings::iommu_domain>);
 
 impl Domain {
     fn new(function: &PciFunction) -> Result<Self> {
-        // SAFETY: The function is kept.
+        // SAFETY: `function` holds a reference to the device.
         let domain = unsafe { bindings::iommu_paging_domain_alloc_flags(function.as_device(), 0) };
-        // INVARIANT: Allocated just now.
+        // INVARIANT: The line above allocated the domain.
         Ok(Domain(NonNull::new(from_err_ptr(domain)?).ok_or(ENODEV)?))
     }
 
     fn map(&self, range: &Range) -> Result {
-        // SAFETY: By the type invariants; nobody uses the domain yet.
+        // SAFETY: By the type invariants the domain is valid; it is not attached to a group yet.
         to_result(unsafe {
             bindings::iommu_map(
                 self.0.as_ptr(),
@@ -262,7 +272,8 @@ impl Domain {
 
 impl Drop for Domain {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants. What it maps is nobody's pages, so nothing is unmapped.
+        // SAFETY: By the type invariants this owns the domain. It is attached to no group any more.
+        // The mapped memory has no reference counts to drop, so it need not be unmapped before.
         unsafe { bindings::iommu_domain_free(self.0.as_ptr()) };
     }
 }

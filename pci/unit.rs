@@ -1,29 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! PCI functions by their addresses, and the units in which they can be given away.
+//! The addresses of PCI functions, and the units in which functions can be given away.
 //!
-//! What hardware can keep apart is what lies below a bridge: it has a bus, or a range of buses, and
-//! windows of addresses of its own. So whoever wants a function gets all that is on its bus and
-//! below.
+//! Hardware can keep apart what lies below different bridges: a bridge has a bus, or a range of
+//! buses, and address windows of its own. So an OS that gets a function must get all functions on
+//! its bus and below.
 
 use core::fmt;
 
 /// The address of a PCI function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Address {
-    /// Its domain, which is a PCI segment group.
+    /// The domain, which is a PCI segment group.
     pub domain: u16,
-    /// Its bus.
+    /// The bus number.
     pub bus: u8,
-    /// Its device number, below 32.
+    /// The device number, below 32.
     pub device: u8,
-    /// Its function number, below 8.
+    /// The function number, below 8.
     pub function: u8,
 }
 
 impl Address {
     /// Parses `DDDD:BB:DD.F`, as the kernel names functions (`pci_setup_device()`,
-    /// drivers/pci/probe.c), or without the domain, which is then 0.
+    /// drivers/pci/probe.c). The domain may be left out, and is 0 then.
     pub fn parse(text: &str) -> Option<Self> {
         let (place, function) = text.split_once('.')?;
         let (place, device) = place.rsplit_once(':')?;
@@ -50,19 +50,19 @@ impl fmt::Display for Address {
     }
 }
 
-/// A number of exactly `digits` hexadecimal digits.
+/// Parses a number of exactly `digits` hexadecimal digits.
 fn hex(text: &str, digits: usize) -> Option<u16> {
-    // A sign would be taken as well.
+    // `from_str_radix()` would also accept a sign.
     (text.len() == digits && text.bytes().all(|c| c.is_ascii_hexdigit()))
         .then(|| u16::from_str_radix(text, 16).ok())?
 }
 
-/// What a person asks for.
+/// A line of an OS's `devices` file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// A function.
+    /// A single function.
     Function(Address),
-    /// All that is on a bus, and below it.
+    /// All functions on a bus and below.
     Bus {
         /// The domain.
         domain: u16,
@@ -97,18 +97,18 @@ impl fmt::Display for Request {
 /// A function of the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Function {
-    /// Where it is.
+    /// The address of the function.
     pub address: Address,
-    /// The highest bus that lies below the bridge to its own bus.
+    /// The highest bus below the bridge to its own bus.
     pub last_bus: u8,
-    /// What keeps it from being given away by itself, or at all.
+    /// The reason why the function can't be given away by itself, or at all.
     pub obstacle: Option<Obstacle>,
-    /// Whether it is asked for.
+    /// Whether the OS asks for this function.
     pub wanted: bool,
 }
 
 impl Function {
-    /// The unit that it is part of.
+    /// Returns the unit of this function: all that is on its bus and below.
     fn unit(&self) -> Unit {
         Unit {
             domain: self.address.domain,
@@ -121,7 +121,7 @@ impl Function {
 /// Why a function can't be given away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Obstacle {
-    /// No bridge is between it and all else on its bus.
+    /// It is on a root bus: no bridge separates it from other devices.
     OnRootBus,
     /// It is a virtual function.
     Virtual,
@@ -129,29 +129,29 @@ pub enum Obstacle {
     NoMsi,
 }
 
-/// All that lies below a bridge.
+/// A range of buses below a bridge, the smallest unit that can be given away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unit {
     /// The domain.
     pub domain: u16,
-    /// The bus that the bridge leads to.
+    /// The bridge's secondary bus.
     pub first_bus: u8,
-    /// The highest bus below it.
+    /// The bridge's subordinate bus, the highest one below it.
     pub last_bus: u8,
 }
 
 impl Unit {
-    /// Whether the function at `address` is part of it.
+    /// Returns whether the function at `address` is in this unit.
     pub fn has(&self, address: &Address) -> bool {
         self.domain == address.domain && (self.first_bus..=self.last_bus).contains(&address.bus)
     }
 
-    /// Whether the bridge leads to the very bus that the function at `address` is on.
+    /// Returns whether the function at `address` is on the bridge's secondary bus.
     pub fn is_above(&self, address: &Address) -> bool {
         (self.domain, self.first_bus) == (address.domain, address.bus)
     }
 
-    /// Whether `other` lies in it.
+    /// Returns whether `other` lies within this unit.
     fn contains(&self, other: &Unit) -> bool {
         self.domain == other.domain
             && self.first_bus <= other.first_bus
@@ -159,14 +159,14 @@ impl Unit {
     }
 }
 
-/// Why what is asked for can't be given.
+/// Why an OS can't have the functions that it asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error {
-    /// There is no such function, or nothing on that bus.
+    /// The function does not exist, or nothing is on that bus.
     NotThere(Request),
-    /// A function can't be given.
+    /// This function can't be given away.
     Obstacle(Address, Obstacle),
-    /// [`missing`] has what must come along.
+    /// A unit is not complete; [`missing`] lists the functions that must be added.
     Incomplete,
 }
 
@@ -193,11 +193,11 @@ impl fmt::Display for Error {
     }
 }
 
-/// Marks as wanted, among all `functions` of the machine, those that are asked for.
+/// Sets `wanted` in all `functions` of the machine: true for those that `requests` ask for.
 ///
 /// # Errors
 ///
-/// [`Error`] tells why they can't be given.
+/// Returns the reason why they can't be given away; see [`Error`].
 pub fn select(functions: &mut [Function], requests: &[Request]) -> Result<(), Error> {
     for function in functions.iter_mut() {
         function.wanted = false;
@@ -230,7 +230,7 @@ pub fn select(functions: &mut [Function], requests: &[Request]) -> Result<(), Er
     }
 }
 
-/// The functions that must come along with those that are wanted.
+/// Returns the functions that must be given away along with the wanted ones.
 pub fn missing(functions: &[Function]) -> impl Iterator<Item = Address> + '_ {
     let needed = |function: &&Function| {
         !function.wanted
@@ -244,7 +244,7 @@ pub fn missing(functions: &[Function]) -> impl Iterator<Item = Address> + '_ {
         .map(|function| function.address)
 }
 
-/// The units that the wanted functions make up, none within another.
+/// Returns the units of the wanted functions, without those within another.
 pub fn units(functions: &[Function]) -> impl Iterator<Item = Unit> + '_ {
     let wanted = || functions.iter().filter(|function| function.wanted);
     functions

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A core file of an OS's memory, in the format of /proc/vmcore.
+//! Makes a core file of an OS's memory, in the format of /proc/vmcore.
 //!
 //! Reference: System V ABI, "Object Files"; `crash_prepare_elf64_headers()` (kernel/crash_core.c).
-//! What is in it: an ELF header, a program header for the VMCOREINFO note and one for each range of
-//! memory, the note as the kernel wrote it, and the memory.
+//! The file consists of an ELF header, a program header for the VMCOREINFO note and one for each
+//! range of memory, the note as the kernel wrote it, and the memory.
 
 use super::{vmcoreinfo::Architecture, PhysicalMemory, PAGE};
 use crate::memory::memmap::Range;
@@ -24,20 +24,20 @@ const MACHINE_X86_64: u16 = 62;
 const SEGMENT_LOAD: u32 = 1;
 const SEGMENT_NOTE: u32 = 4;
 const READ_WRITE_EXECUTE: u32 = 7;
-/// `p_align`, as in /proc/vmcore: by a zero, crash tells that from a netdump's file, and only then
-/// reads in VMCOREINFO to where a kernel was moved by KASLR.
+/// `p_align`, which is 0 in /proc/vmcore. By this value crash distinguishes a vmcore from a netdump
+/// file. Only for a vmcore does crash read the KASLR offset from VMCOREINFO.
 const NO_ALIGNMENT: u64 = 0;
-/// `PN_XNUM`: from here on, the number of program headers does not fit the ELF header.
+/// `PN_XNUM`: from this number on, the ELF header can't hold the number of program headers.
 const PROGRAM_HEADERS_END: usize = 0xffff;
 
-/// Why there is no core file, or no such part of it.
+/// Why the core file, or a part of it, can't be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error {
-    /// More ranges than an ELF header can tell of.
+    /// There are more ranges than an ELF header can describe.
     TooManyRanges(usize),
-    /// The file would be larger than any.
+    /// The length of the file exceeds 64 bits.
     TooLarge,
-    /// There is no memory of the OS at this physical address.
+    /// This physical address is not in the OS's memory.
     Outside(u64),
 }
 
@@ -59,7 +59,8 @@ impl fmt::Display for Error {
 ///
 /// # Invariants
 ///
-/// The end of the file fits a `u64`, and `ranges` are fewer than [`PROGRAM_HEADERS_END`].
+/// The length of the file fits in a `u64`, and there are fewer `ranges` than
+/// [`PROGRAM_HEADERS_END`].
 #[derive(Clone, Copy, Debug)]
 pub struct ElfCore<'a> {
     machine: u16,
@@ -70,11 +71,11 @@ pub struct ElfCore<'a> {
 }
 
 impl<'a> ElfCore<'a> {
-    /// The core file of an OS whose memory is `ranges` and whose VMCOREINFO note is `note`.
+    /// Describes the core file of an OS with the memory `ranges` and the VMCOREINFO note `note`.
     ///
-    /// It is of the class ELFCLASS64 for i386 as well: with PAE there may be memory above 4 GiB,
-    /// and crash and makedumpfile read both classes. `page_offset` is the virtual address at which
-    /// all memory is mapped.
+    /// The class is ELFCLASS64 for i386 too: with PAE there may be memory above 4 GiB, and crash
+    /// and makedumpfile read both classes. `page_offset` is the virtual address of the direct map
+    /// of all memory.
     ///
     /// # Errors
     ///
@@ -98,7 +99,8 @@ impl<'a> ElfCore<'a> {
             page_offset,
             len: 0,
         };
-        // INVARIANT: Checked here and above; where the memory starts is a small number.
+        // INVARIANT: The number of ranges is checked above, and the additions here check the
+        // length. `memory_at()` is small.
         core.len = ranges
             .iter()
             .try_fold(core.memory_at(), |at, range| {
@@ -108,19 +110,19 @@ impl<'a> ElfCore<'a> {
         Ok(core)
     }
 
-    /// The file's length in bytes.
-    // A file has a header at least.
+    /// Returns the length of the file in bytes.
+    // The file always has a header.
     #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> u64 {
         self.len
     }
 
-    /// Copies what the file has from `offset` on to `out`; returns how many bytes that were, which
-    /// are less than there is room for only at the end of the file.
+    /// Copies the bytes of the file from `offset` on to `out`. Returns the number of bytes, which
+    /// is less than the length of `out` only at the end of the file.
     ///
     /// # Errors
     ///
-    /// [`Error::Outside`] if the OS has no such memory any more.
+    /// [`Error::Outside`] if a range is not in the OS's memory.
     pub fn read(
         &self,
         mem: &mut dyn PhysicalMemory,
@@ -132,7 +134,7 @@ impl<'a> ElfCore<'a> {
             offset,
             bytes: &mut out[..len],
         };
-        // What lies between the parts.
+        // Zeros between the parts of the file.
         window.bytes.fill(0);
         window.put(0, &self.header());
         window.put(HEADER_LEN, &self.note_header());
@@ -153,12 +155,13 @@ impl<'a> ElfCore<'a> {
         Ok(len)
     }
 
-    /// Where the note lies in the file: behind all headers, at a multiple of 4.
+    /// Returns the offset of the note in the file: directly after the headers, and a multiple of
+    /// 4.
     fn note_at(&self) -> u64 {
         HEADER_LEN + PROGRAM_HEADER_LEN * (1 + self.ranges.len() as u64)
     }
 
-    /// Where the first range lies in the file.
+    /// Returns the offset of the first range in the file.
     fn memory_at(&self) -> u64 {
         (self.note_at() + self.note.len() as u64).next_multiple_of(PAGE)
     }
@@ -205,7 +208,8 @@ impl<'a> ElfCore<'a> {
     }
 }
 
-/// `p_type`, `p_flags`, and `p_offset`, `p_vaddr`, `p_paddr`, `p_filesz`, `p_memsz`, `p_align`.
+/// Makes a program header. `rest` is `p_offset`, `p_vaddr`, `p_paddr`, `p_filesz`, `p_memsz` and
+/// `p_align`.
 fn program_header(kind: u32, flags: u32, rest: [u64; 6]) -> [u8; PROGRAM_HEADER_LEN as usize] {
     let mut header = [0; PROGRAM_HEADER_LEN as usize];
     header[0..4].copy_from_slice(&kind.to_le_bytes());
@@ -216,23 +220,23 @@ fn program_header(kind: u32, flags: u32, rest: [u64; 6]) -> [u8; PROGRAM_HEADER_
     header
 }
 
-/// The room that `range` takes in the file, in which a byte has the same place in its page as it
-/// has in memory, so that a page that is read of the file is one of memory.
+/// Returns the length of the part of the file for `range`. Each byte has the same offset within a
+/// page in the file as in memory, so a page that is read from the file is a page of memory.
 fn segment_len(range: &Range) -> Option<u64> {
     (range.start() % PAGE)
         .checked_add(range.len())?
         .checked_next_multiple_of(PAGE)
 }
 
-/// A part of the file that is asked for.
+/// The requested part of the file.
 struct Window<'a> {
     offset: u64,
     bytes: &'a mut [u8],
 }
 
 impl Window<'_> {
-    /// The bytes that the window shares with the part of the file of `len` bytes from `at` on, and
-    /// how many bytes of that part come before.
+    /// Intersects the window with the part of the file of `len` bytes from `at` on. Returns the
+    /// number of bytes of that part before the intersection, and the window's bytes in it.
     fn part(&mut self, at: u64, len: u64) -> Option<(u64, &mut [u8])> {
         let window_end = self.offset.saturating_add(self.bytes.len() as u64);
         let start = at.max(self.offset);

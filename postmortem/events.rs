@@ -1,40 +1,40 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a kernel's log says of the kernel's end.
+//! Finds records in a kernel's log that show the end of the kernel.
 
 use super::{
     printk_log::{Entry, Error, Log, Record},
     PhysicalMemory,
 };
 
-/// How a kernel has ended, as it says itself.
+/// How a kernel has ended, according to its log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event<'a> {
-    /// It has stopped after `halt`, or after `poweroff` where it can't power off.
+    /// It has halted, after `halt`, or after `poweroff` if it can't power off.
     Halted,
-    /// It has panicked, for this reason, and does nothing any more.
+    /// It has panicked, for this reason, and now loops forever.
     Panicked(&'a [u8]),
-    /// It has given the machine to another kernel, by kexec.
+    /// It has started another kernel by kexec.
     Replaced,
 }
 
-/// What `kernel_halt()` (kernel/reboot.c) says before the CPU stops. The second is there since
-/// kernels halt where they are told to power off and can't.
+/// The messages of `kernel_halt()` (kernel/reboot.c) before the CPU stops. Newer kernels print the
+/// second one if they should power off and can't.
 const HALTED: [&[u8]; 2] = [
     b"reboot: System halted",
     b"reboot: Power off not available: System halted instead",
 ];
-// What panic() (kernel/panic.c) says before it loops for ever. After a crash kernel has been
-// started, or when it goes on to reboot, it does not come to that.
+// The last message of panic() (kernel/panic.c) before it loops forever. panic() does not print it
+// if it starts a crash kernel or reboots.
 const PANICKED: &[u8] = b"---[ end Kernel panic - not syncing: ";
 const PANICKED_END: &[u8] = b" ]---";
-/// What `kernel_kexec()` (kernel/kexec_core.c) says last.
+/// The last message of `kernel_kexec()` (kernel/kexec_core.c).
 const REPLACED: &[u8] = b"kexec_core: Starting new kernel";
 
 impl<'a> Event<'a> {
-    /// The event that a record tells of whose text is at the start of `text`.
+    /// Returns the event that `record` shows. Its text is at the start of `text`.
     fn of(record: &Record, text: &'a [u8]) -> Option<Self> {
-        // Others are what user space has written to /dev/kmsg.
+        // Records with another facility come from user space, through /dev/kmsg.
         if record.facility != 0 {
             return None;
         }
@@ -52,32 +52,32 @@ impl<'a> Event<'a> {
     }
 }
 
-/// No more than so many of the newest records are looked at. It is twice what a kernel's buffer has
-/// room for that is of the default size (`CONFIG_LOG_BUF_SHIFT`, 18 at most in Debian's); one that
-/// makes no sense may seem to have 2^26.
+/// The maximum number of records to read, newest first. A kernel's buffer of the default size has
+/// room for half of this (`CONFIG_LOG_BUF_SHIFT`, at most 18 in Debian's kernels); a corrupt one
+/// may seem to have 2^26.
 pub const RECORDS_MAX: u64 = 1 << 14;
 
-/// So many of the newest records are looked at again while one of them is not final.
+/// How many of the newest records are read again while one of them is not final.
 const PENDING_MAX: u64 = 64;
 
-/// What has happened since somebody last looked.
+/// Detects the events since the last scan.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Events {
-    /// The first record that has not been seen, or was not final when it was.
+    /// The first record that has not been read, or that was not final when it was read.
     next: Option<u64>,
-    /// The record that told of the last event.
+    /// The record that showed the last event.
     last: Option<u64>,
 }
 
 impl Events {
-    /// Nothing has been looked at yet.
+    /// Makes a detector that has not read any record.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Reads the records that are new, and returns the last event that they tell of; [`None`] if
-    /// there is none, or it was returned before. Of more than [`RECORDS_MAX`] the oldest are passed
-    /// over. `text` should have [`TEXT_LEN_MAX`] bytes.
+    /// Reads the new records, and returns the last event that they show. Returns [`None`] if there
+    /// is none, or if a previous call has returned it. Skips the oldest records if there are more
+    /// than [`RECORDS_MAX`]. `text` should have [`TEXT_LEN_MAX`] bytes.
     ///
     /// # Errors
     ///
@@ -107,7 +107,7 @@ impl Events {
                 pending = pending.or(Some(id));
             }
         }
-        // A record of a CPU that has stopped while it wrote stays as it is.
+        // If a CPU stopped while it was writing a record, that record never becomes final.
         let mask = log.id_mask();
         let is_recent = |&id: &u64| end.wrapping_sub(id) & mask <= PENDING_MAX;
         self.next = Some(pending.filter(is_recent).unwrap_or(end));
@@ -115,7 +115,7 @@ impl Events {
         let Some(id) = found.filter(|_| found != self.last) else {
             return Ok(None);
         };
-        // Others have been read to `text` since.
+        // `text` holds the text of a later record now: read this one again.
         let Entry::Record(record) = log.read(mem, id, text)? else {
             self.next = Some(id);
             return Ok(None);

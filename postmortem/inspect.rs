@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Inspecting the kernel of an OS from outside, in its memory: its log, and a core file.
+//! Inspects the kernel of an OS from outside, in the OS's memory: its log, and a core file.
 //!
-//! What there is to be known of foreign memory is in `postmortem/`, and the memory itself in
-//! `os_memory.rs`; here is which kernel is looked at, and for how long.
+//! The other files in `postmortem/` parse the memory, and `os_memory.rs` maps it. This file keeps
+//! track of which kernel is in the memory, and when to search for it again.
 
 use crate::linux::errno::{EBADMSG, ENODATA};
 use crate::{
@@ -26,37 +26,37 @@ use crate::{
 use core::fmt::{self, Display};
 use kernel::{prelude::*, str::CString};
 
-/// The longest log that is shown, in bytes of text: what an OS says of the size of its log is not
-/// to use up the first OS's memory.
+/// The maximum length of a log that is shown, in bytes of text: a corrupt log must not use up the
+/// first OS's memory.
 const LOG_MAX: usize = 32 << 20;
-/// What `panic()` (`kernel/panic.c`) says first.
+/// The first message of `panic()` (`kernel/panic.c`).
 const PANIC: &[u8] = b"Kernel panic - not syncing: ";
 
-/// A kernel that was found.
+/// A kernel that was found in the memory.
 struct Found {
-    /// Where its note lies.
+    /// The physical address of its VMCOREINFO note.
     address: u64,
     note: KVec<u8>,
     architecture: Architecture,
-    /// The virtual address at which all memory is mapped.
+    /// The virtual address of the direct map of all memory.
     page_offset: Option<u64>,
     log: Log,
 }
 
-/// What is known of an OS's kernel.
+/// Inspects the kernel of one OS.
 pub(crate) struct Inspector {
     memory: OsMemory,
     found: Option<Found>,
     search: NoteSearch,
     events: Events,
-    /// A record's text.
+    /// A buffer for the text of a record.
     text: KVec<u8>,
-    /// The whole log as text, for who reads it piece by piece.
+    /// The text of the whole log, for a reader that reads it piece by piece.
     snapshot: KVVec<u8>,
 }
 
 impl Inspector {
-    /// An inspector of the OS in `layout`.
+    /// Makes an inspector of the OS in `layout`.
     ///
     /// # Errors
     ///
@@ -64,10 +64,10 @@ impl Inspector {
     ///
     /// # Safety
     ///
-    /// The memory of the layout must be the OS's for as long as this lives.
+    /// The memory of the layout must belong to the OS for as long as this lives.
     pub(crate) unsafe fn new(layout: &Layout) -> Result<Self> {
         Ok(Inspector {
-            // SAFETY: The caller's promise.
+            // SAFETY: This function has the same safety requirements.
             memory: unsafe { OsMemory::new(layout) },
             found: None,
             search: NoteSearch::new(),
@@ -77,18 +77,18 @@ impl Inspector {
         })
     }
 
-    /// Forgets the kernel, for another that is to be started.
+    /// Forgets the kernel. Call this before another one is started.
     pub(crate) fn forget(&mut self) {
         self.lose();
         self.search = NoteSearch::new();
         self.snapshot = KVVec::new();
     }
 
-    /// What the kernel's log says of its end, if that is new.
+    /// Returns the event by which the kernel has ended according to its log, if that is new.
     pub(crate) fn look(&mut self) -> Option<Event> {
         self.lose_if_gone();
         if self.found.is_none() {
-            // If that is not the one, the next may be.
+            // If this finds nothing, the next step may.
             let [_, range] = self.memory.ranges();
             let open = |mem: &mut dyn PhysicalMemory, note| open(mem, note, &mut self.text);
             let limit = self.search.limit();
@@ -108,7 +108,7 @@ impl Inspector {
         }
     }
 
-    /// Has the kernel searched for again if the note that was found has changed.
+    /// Discards the kernel, to be searched for again, if its note has changed.
     fn lose_if_gone(&mut self) {
         let Some(found) = &self.found else {
             return;
@@ -126,14 +126,14 @@ impl Inspector {
         }
     }
 
-    /// Has the kernel searched for again.
+    /// Discards the kernel, to be searched for again.
     fn lose(&mut self) {
         self.found = None;
         self.search.rewind();
         self.events = Events::new();
     }
 
-    /// Lets `visit` see why the kernel panicked, if its log tells.
+    /// Calls `visit` with the reason why the kernel panicked, if its log has that.
     pub(crate) fn panic_reason(&mut self, visit: impl FnOnce(&dyn Display)) {
         let _ = self.search_all();
         let Some(Found { log, .. }) = self.found else {
@@ -154,12 +154,13 @@ impl Inspector {
         }
     }
 
-    /// Copies the kernel's log as text, from `offset` on, to `out`; returns how many bytes.
+    /// Copies the text of the kernel's log, from `offset` on, to `out`. Returns the number of
+    /// bytes.
     ///
     /// # Errors
     ///
-    /// `ENODATA` if there is no kernel in the memory, or not yet; `EBADMSG` if there is one whose
-    /// log makes no sense; `EFBIG` if it is longer than [`LOG_MAX`]; `ENOMEM`.
+    /// `ENODATA` if there is no kernel in the memory, or not yet; `EBADMSG` if the kernel's log is
+    /// corrupt; `EFBIG` if it is longer than [`LOG_MAX`]; `ENOMEM`.
     pub(crate) fn read_log(&mut self, os: &CString, offset: u64, out: &mut [u8]) -> Result<usize> {
         if offset == 0 {
             self.snapshot = KVVec::new();
@@ -193,14 +194,14 @@ impl Inspector {
         Ok(len)
     }
 
-    /// Copies the core file, from `offset` on, to `out`; returns how many bytes.
+    /// Copies the core file, from `offset` on, to `out`. Returns the number of bytes.
     ///
     /// # Errors
     ///
     /// `EIO` if the memory can't be read.
     pub(crate) fn read_core(&mut self, offset: u64, out: &mut [u8]) -> Result<usize> {
         if offset == 0 {
-            // Without VMCOREINFO the memory may be of use as well.
+            // The memory may be useful even without VMCOREINFO.
             let _ = self.search_all();
         }
         let (architecture, note, page_offset) = match &self.found {
@@ -213,11 +214,11 @@ impl Inspector {
             .map_err(|_| EIO)
     }
 
-    /// Looks for the kernel in all the memory, if it is not known.
+    /// Searches all the memory for the kernel, if it has not been found yet.
     ///
     /// # Errors
     ///
-    /// `ENODATA` if it is not there; `EBADMSG` if none of what looks like it can be used.
+    /// `ENODATA` if there is no kernel; `EBADMSG` if there are possible notes, but none is usable.
     fn search_all(&mut self) -> Result {
         if self.found.is_none() {
             let [_, range] = self.memory.ranges();
@@ -232,7 +233,7 @@ impl Inspector {
     }
 }
 
-/// Reads the kernel whose note is at `address`; `text` is for its records.
+/// Opens the kernel whose note is at `address`. `text` is a buffer for its records.
 fn open(mem: &mut dyn PhysicalMemory, address: u64, text: &mut [u8]) -> Result<Found> {
     let mut note = KVec::from_elem(0, NOTE_LEN_MAX, GFP_KERNEL)?;
     mem.read(address, &mut note).ok_or(EBADMSG)?;
@@ -241,7 +242,7 @@ fn open(mem: &mut dyn PhysicalMemory, address: u64, text: &mut [u8]) -> Result<F
     let len = info.note_len();
     let space = AddressSpace::new(mem, &info).map_err(|_| EBADMSG)?;
     let log = Log::open(mem, &info, &space).map_err(|_| EBADMSG)?;
-    // Whose memory is not that of another kernel meanwhile.
+    // If the kernel has started another one by kexec, the memory is that kernel's now.
     let last = Events::new().scan(&log, mem, text);
     if last == Ok(Some(events::Event::Replaced)) {
         return Err(ENODATA.into());
@@ -257,10 +258,10 @@ fn open(mem: &mut dyn PhysicalMemory, address: u64, text: &mut [u8]) -> Result<F
     })
 }
 
-/// A log's text, as it is written.
+/// The text of a log, while it is written.
 struct Snapshot {
     text: KVVec<u8>,
-    /// Why no more is taken, once that is so.
+    /// The error, once a write has failed.
     refusal: Error,
 }
 
@@ -287,19 +288,20 @@ impl fmt::Write for Snapshot {
     }
 }
 
-/// Takes the traces of all kernels out of the memory of `layout`, so that the next is not taken
-/// for one that was there before, be it that of another first OS.
+/// Erases the traces of all kernels in the memory of `layout`, including those that another first
+/// OS has started. So an earlier kernel is never taken for the next one.
 ///
 /// # Errors
 ///
-/// `ENOMEM` if there is no room for a mapping.
+/// `ENOMEM` if the memory can't be mapped.
 ///
 /// # Safety
 ///
-/// The memory must be the OS's, and none of its CPUs may run.
+/// The memory must belong to the OS, and none of its CPUs may run.
 pub(crate) unsafe fn erase_traces(layout: &Layout) -> Result {
-    // Kernels are only looked for in the range.
-    // SAFETY: The caller's promise.
+    // Kernels are searched for only in this range.
+    // SAFETY: The caller guarantees that the memory belongs to the OS, and that none of its CPUs
+    // runs, so nobody else accesses it.
     unsafe {
         phys_memory::for_each_window(layout.range(), |_, window| {
             for page in window.chunks_mut(PAGE as usize) {

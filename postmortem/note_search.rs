@@ -1,54 +1,56 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The search for the note of an OS's kernel: look by look, since a kernel has none at first, and
-//! each with a limit, since the memory may hold anything.
+//! Searches an OS's memory for the VMCOREINFO note of its kernel. The search has many small steps:
+//! a booting kernel has no note yet, and each step has a limit, since the memory may contain
+//! anything.
 
 use super::{vmcoreinfo, PhysicalMemory, PAGE};
 use crate::memory::memmap::Range;
 
-/// How many pages are searched in a look while an OS runs: 256 MiB of its memory, which takes some
+/// How many pages a step searches while an OS runs: 256 MiB of its memory, which takes some
 /// milliseconds.
 const PAGES_AT_A_TIME: u64 = 1 << 16;
-/// After so many looks through all the memory in vain, half as many pages are searched.
+/// The number of pages per step is halved after this many fruitless passes through all the memory.
 const ROUNDS: u32 = 128;
-/// As often at most, which leaves 4 MiB at a time.
+/// The maximum number of halvings, which leaves 4 MiB per step.
 const HALVINGS: u32 = 6;
-/// How many notes are tried in a look while an OS runs. There are few but the kernel's own, and
-/// each may take as long as a log does.
+/// How many notes a step tries while an OS runs. There are few notes besides the kernel's own, and
+/// each may take as long as reading a log.
 const NOTES_AT_A_TIME: u32 = 16;
-/// How many notes are tried when all the memory is searched.
+/// How many notes are tried in a search of all the memory.
 const NOTES_MAX: u32 = 1024;
 
-/// How much is looked at in one look.
+/// The limit of one step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
-    /// Pages that are searched.
+    /// The maximum number of pages to search.
     pub pages: u64,
-    /// What looks like a note and is tried.
+    /// The maximum number of possible notes to try.
     pub notes: u32,
 }
 
-/// How far a search has come.
+/// The progress of a search.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoteSearch {
-    /// The address from where to look on.
+    /// The address at which the next step starts.
     from: u64,
-    /// How many times all the memory was looked through in vain.
+    /// The number of fruitless passes through all the memory.
     rounds: u32,
 }
 
 impl NoteSearch {
-    /// Nothing has been looked at yet.
+    /// Makes a search that has not begun.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Has the next look start where the memory does.
+    /// Lets the next step start at the beginning of the memory.
     pub fn rewind(&mut self) {
         self.from = 0;
     }
 
-    /// What the next look at a running OS may take: the less, the longer it was in vain.
+    /// Returns the limit for the next step in a running OS, which gets smaller after long fruitless
+    /// searches.
     pub fn limit(&self) -> Limit {
         Limit {
             pages: PAGES_AT_A_TIME >> (self.rounds / ROUNDS).min(HALVINGS),
@@ -56,11 +58,12 @@ impl NoteSearch {
         }
     }
 
-    /// Looks on in `range`, and starts over at its end, until `open` takes the note at an address.
+    /// Continues the search in `range`, until `open` accepts the note at an address. Starts over at
+    /// the end of `range`.
     ///
     /// # Errors
     ///
-    /// What `open` said of the last note, or [`None`] if there was none.
+    /// The error of `open` for the last note, or [`None`] if there was no note.
     pub fn look<T, E>(
         &mut self,
         mem: &mut dyn PhysicalMemory,
@@ -93,11 +96,11 @@ impl NoteSearch {
         Err(error)
     }
 
-    /// Looks for it in all of `range`, as [`look`](Self::look) does.
+    /// Searches all of `range`, as [`look`](Self::look) does.
     ///
     /// # Errors
     ///
-    /// As above.
+    /// Those of [`look`](Self::look).
     pub fn look_everywhere<T, E>(
         &mut self,
         mem: &mut dyn PhysicalMemory,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The memory of an OS, as the readers in `postmortem/` want it.
+//! The memory of an OS, for the parsers in `postmortem/`.
 
 use crate::{
     image::layout::{Layout, RANGE_ALIGN},
@@ -9,18 +9,18 @@ use crate::{
     postmortem::PhysicalMemory,
 };
 
-/// How many parts of the memory are mapped at a time: the log's arrays and text each lie in one.
+/// The number of windows that are mapped at a time. Each array of the log, and its text, uses one.
 const WINDOWS: usize = 4;
 
-/// The memory of an OS, mapped by parts as it is read.
+/// The memory of an OS, mapped window by window as it is read.
 ///
 /// # Invariants
 ///
-/// The ranges are the OS's for as long as this lives.
+/// The ranges belong to the OS for as long as this lives.
 pub(crate) struct OsMemory {
     ranges: [Range; 2],
     windows: [Option<Window>; WINDOWS],
-    /// The window that is mapped anew next.
+    /// The index of the window to replace next.
     next: usize,
 }
 
@@ -30,13 +30,13 @@ struct Window {
 }
 
 impl OsMemory {
-    /// The memory of the OS in `layout`.
+    /// Returns the memory of the OS in `layout`.
     ///
     /// # Safety
     ///
-    /// It must be the OS's for as long as this lives.
+    /// The memory must belong to the OS for as long as this lives.
     pub(crate) unsafe fn new(layout: &Layout) -> Self {
-        // INVARIANT: The caller's promise.
+        // INVARIANT: The caller guarantees that the memory belongs to the OS.
         OsMemory {
             ranges: [layout.low.ram(), layout.range()],
             windows: [const { None }; WINDOWS],
@@ -44,12 +44,13 @@ impl OsMemory {
         }
     }
 
-    /// Its low memory, and its range.
+    /// Returns the OS's low RAM, and its range.
     pub(crate) fn ranges(&self) -> [Range; 2] {
         self.ranges
     }
 
-    /// The part that has `address`, and where in it that is.
+    /// Returns the window that contains `address`, mapping it if necessary, and the offset in the
+    /// window.
     fn window(&mut self, address: u64) -> Option<(&Window, usize)> {
         let has = |window: &Option<Window>| {
             window
@@ -60,7 +61,8 @@ impl OsMemory {
             Some(index) => index,
             None => {
                 let range = self.part(address)?;
-                // SAFETY: By the type invariants it is the OS's; it is only watched.
+                // SAFETY: By the type invariants the memory belongs to the OS. The mapping is only
+                // watched: no reference to the memory is made.
                 let memory = unsafe { Mapping::new(range) }.ok()?.watch();
                 let index = self.next;
                 self.next = (index + 1) % WINDOWS;
@@ -72,7 +74,8 @@ impl OsMemory {
         Some((window, (address - window.range.start()) as usize))
     }
 
-    /// What is mapped to reach `address`: a large page, as far as it is the OS's.
+    /// Returns the window to map for `address`: the large page around it, as far as it belongs to
+    /// the OS.
     fn part(&self, address: u64) -> Option<Range> {
         let range = self.ranges.iter().find(|range| range.has(address))?;
         let start = address - address % RANGE_ALIGN;

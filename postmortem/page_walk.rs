@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A kernel's virtual addresses, translated by its own page tables.
+//! Translates a kernel's virtual addresses by its own page tables.
 //!
-//! Reference: Intel SDM volume 3, chapter 5 "Paging"; the layout of the kernel's half:
-//! Documentation/arch/x86/x86_64/mm.rst.
+//! Reference: Intel SDM volume 3, chapter 5 "Paging"; Documentation/arch/x86/x86_64/mm.rst for the
+//! kernel's half of the address space.
 
 use super::{
     number,
@@ -13,14 +13,15 @@ use super::{
 use core::fmt;
 
 const PRESENT: u64 = 1 << 0;
-/// An entry that is not of the last level maps a large page.
+/// In an entry above the last level: it maps a large page.
 const LARGE: u64 = 1 << 7;
-/// The address in an entry, and in CR3; bits above are flags.
+/// The address in an entry, or in CR3; other bits are flags.
 const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 
-/// `__START_KERNEL_map`: where x86-64 maps the kernel's image.
+/// `__START_KERNEL_map`: the virtual address at which x86-64 maps the kernel image.
 const START_KERNEL_MAP: u64 = 0xffff_ffff_8000_0000;
-/// `PAGE_OFFSET` on i386, one for each choice of `CONFIG_VMSPLIT_*` (arch/x86/Kconfig).
+/// The values of `PAGE_OFFSET` on i386, one for each choice of `CONFIG_VMSPLIT_*`
+/// (arch/x86/Kconfig).
 const PAGE_OFFSETS_32: [u64; 5] = [
     0xc000_0000,
     0xb000_0000,
@@ -30,27 +31,27 @@ const PAGE_OFFSETS_32: [u64; 5] = [
 ];
 /// The direct map starts at a multiple of this (`PUD_MASK` in `kernel_randomize_memory()`).
 const PAGE_OFFSET_ALIGN: u64 = 1 << 30;
-/// The entries that are looked at to find the first page of the kernel's half: all of it in the
-/// top table, and of one table of each level below.
+/// The maximum number of entries to read to find the first mapped page of the kernel's half: half
+/// of the top-level table, and one table of each level below.
 const PROBES_MAX: usize = 256 + 4 * 512;
 
 /// Why an address can't be translated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error {
-    /// VMCOREINFO does not say where the page tables are.
+    /// VMCOREINFO lacks the address of the page tables.
     Info(vmcoreinfo::Error),
-    /// Memory is encrypted (SME), by this bit of an address.
+    /// Memory is encrypted (SME), with this mask of address bits.
     Encrypted(i64),
-    /// Where VMCOREINFO says that the page tables are, there are none that map themselves.
+    /// At the address from VMCOREINFO, there are no page tables that map themselves.
     NoTables {
-        /// The virtual address of the top table.
+        /// The virtual address of the top-level table.
         address: u64,
     },
-    /// The processor knows no such virtual address.
+    /// The virtual address is not canonical.
     NotCanonical(u64),
-    /// Nothing is mapped there.
+    /// Nothing is mapped at this virtual address.
     NotMapped(u64),
-    /// There is no memory of the OS at this physical address.
+    /// This physical address is not in the OS's memory.
     Outside(u64),
 }
 
@@ -77,18 +78,19 @@ impl fmt::Display for Error {
     }
 }
 
-/// A format of page tables.
+/// The format of page tables.
 #[derive(Clone, Copy, Debug)]
 struct Format {
-    /// Bytes of an entry.
+    /// Size of an entry in bytes.
     entry_len: usize,
-    /// Bits of an address that choose an entry of a table, on each level.
+    /// The number of address bits that select an entry of a table, on each level.
     index_bits: u32,
-    /// Levels of tables.
+    /// The number of levels.
     levels: u32,
-    /// The lowest level is 0, at which a page is of 12 bits; large pages are up to this one.
+    /// The highest level that can map large pages. The lowest level is 0, which maps pages of 4 KiB
+    /// (12 bits).
     large_levels: u32,
-    /// Bits of an address; those above repeat the highest, where there are any.
+    /// The width of virtual addresses. The bits above, if any, repeat the highest bit.
     address_bits: u32,
 }
 
@@ -119,7 +121,7 @@ impl Format {
         address_bits: 32,
     };
 
-    /// Whether the processor knows this address.
+    /// Returns whether `address` is canonical.
     fn is_canonical(&self, address: u64) -> bool {
         let high = address >> (self.address_bits - 1);
         match self.address_bits {
@@ -128,36 +130,37 @@ impl Format {
         }
     }
 
-    /// Bits of an address within what one entry of `level` maps.
+    /// Returns the number of address bits within the range that one entry of `level` maps.
     fn page_bits(&self, level: u32) -> u32 {
         12 + level * self.index_bits
     }
 }
 
-/// What an address leads to.
+/// The result of a page table walk.
 enum Walk {
-    /// A page, and the physical address in it.
+    /// A mapped page; this is the physical address that the virtual address maps to.
     Page(u64),
-    /// An entry that is not present, on this level.
+    /// A non-present entry on this level.
     Hole(u32),
 }
 
-/// The kernel's half of the virtual addresses, as its own page tables map them.
+/// The kernel's half of the virtual address space, as its own page tables map it.
 #[derive(Clone, Copy, Debug)]
 pub struct AddressSpace {
     format: Format,
-    /// The physical address of the top table.
+    /// The physical address of the top-level table.
     root: u64,
-    /// `PAGE_OFFSET`, where it does not vary.
+    /// `PAGE_OFFSET`, if it is not randomized.
     fixed_page_offset: Option<u64>,
 }
 
 impl AddressSpace {
-    /// Finds the page tables of the kernel that `info` is of, and checks that they map themselves.
+    /// Finds the page tables of the kernel that `info` belongs to, and checks that they map
+    /// themselves.
     ///
     /// # Errors
     ///
-    /// Why not; see [`Error`].
+    /// See [`Error`].
     pub fn new(mem: &mut dyn PhysicalMemory, info: &VmcoreInfo<'_>) -> Result<Self, Error> {
         match info.architecture()? {
             Architecture::X86_64 => Self::new_64(mem, info),
@@ -198,7 +201,7 @@ impl AddressSpace {
         pae: bool,
     ) -> Result<Self, Error> {
         let address = info.symbol("swapper_pg_dir")?;
-        // The kernel's image lies in the direct map. VMCOREINFO does not tell where that starts.
+        // The kernel image lies in the direct map, but VMCOREINFO lacks the start of that.
         for page_offset in PAGE_OFFSETS_32 {
             let Some(root) = address.checked_sub(page_offset) else {
                 continue;
@@ -219,11 +222,11 @@ impl AddressSpace {
         self.root & !ADDRESS == 0 && self.translate(mem, address) == Ok(self.root)
     }
 
-    /// The physical address of what is at `address`.
+    /// Translates a virtual address to a physical one.
     ///
     /// # Errors
     ///
-    /// Why there is none; see [`Error`].
+    /// See [`Error`].
     pub fn translate(&self, mem: &mut dyn PhysicalMemory, address: u64) -> Result<u64, Error> {
         match self.walk(mem, address)? {
             Walk::Page(physical) => Ok(physical),
@@ -240,7 +243,7 @@ impl AddressSpace {
         for level in (0..format.levels).rev() {
             let page_bits = format.page_bits(level);
             let index = (address >> page_bits) & ((1 << format.index_bits) - 1);
-            // Below 2^52 plus less than a page.
+            // Can't overflow: `at` is below 2^52, and the offset is less than a page.
             let entry_at = at + index * format.entry_len as u64;
             let mut bytes = [0; 8];
             let bytes = &mut bytes[..format.entry_len];
@@ -259,11 +262,11 @@ impl AddressSpace {
         Err(Error::NotMapped(address))
     }
 
-    /// Copies what is at virtual `address` to `out`.
+    /// Copies the bytes at virtual `address` to `out`.
     ///
     /// # Errors
     ///
-    /// Why that can't be done; see [`Error`].
+    /// See [`Error`].
     pub fn read(
         &self,
         mem: &mut dyn PhysicalMemory,
@@ -272,7 +275,7 @@ impl AddressSpace {
     ) -> Result<(), Error> {
         let mut address = address;
         let mut out = out;
-        // Each turn copies at least a byte, and but for the first and last a page.
+        // Each iteration copies at least one byte, and all but the first and last copy a page.
         while !out.is_empty() {
             let physical = self.translate(mem, address)?;
             let in_page = (PAGE - address % PAGE).min(out.len() as u64);
@@ -284,12 +287,12 @@ impl AddressSpace {
         Ok(())
     }
 
-    /// The virtual address at which all physical memory is mapped (`PAGE_OFFSET`), if it can be
-    /// found.
+    /// Returns the virtual address of the direct map of all physical memory (`PAGE_OFFSET`), if it
+    /// can be found.
     ///
-    /// On x86-64 with `CONFIG_RANDOMIZE_MEMORY` it is another one at each boot, and VMCOREINFO
-    /// does not have it. Nothing else of the kernel's own page tables lies below the direct map
-    /// (mm.rst: the LDT is mapped for processes only), so its first page tells.
+    /// On x86-64 with `CONFIG_RANDOMIZE_MEMORY` this address changes at each boot, and VMCOREINFO
+    /// lacks it. But the kernel's own page tables map nothing below the direct map (mm.rst; the LDT
+    /// is mapped for processes only). So the first mapped page belongs to the direct map.
     pub fn page_offset(&self, mem: &mut dyn PhysicalMemory) -> Option<u64> {
         if self.fixed_page_offset.is_some() {
             return self.fixed_page_offset;

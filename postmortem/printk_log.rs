@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The kernel's log, read out of its lockless ring buffer, and what it tells of the kernel's end.
+//! Reads the kernel's log from its lockless ring buffer.
 //!
-//! Reference: `kernel/printk/printk_ringbuffer.{h,c}`, whose readers this one follows. The buffer
-//! is three arrays: descriptors and infos, which the low bits of a record's ID index, and text,
-//! which the low bits of a logical position index. A record is only valid if its descriptor says
-//! so both before and after it has been copied.
+//! Reference: `kernel/printk/printk_ringbuffer.{h,c}`; this reader follows the readers there. The
+//! buffer consists of three arrays: descriptors and infos, both indexed by the low bits of a
+//! record's ID, and text, indexed by the low bits of a logical position. A record is valid only if
+//! its descriptor says so both before and after the record was copied.
 
 use super::{
     number,
@@ -15,53 +15,53 @@ use super::{
 };
 use core::fmt::{self, Write};
 
-/// No text of a record is longer (`PRINTK_MESSAGE_MAX`, kernel/printk/internal.h).
+/// The maximum length of a record's text (`PRINTK_MESSAGE_MAX`, kernel/printk/internal.h).
 pub const TEXT_LEN_MAX: usize = 2048;
 
-/// The longest structure that is read; `struct printk_info` has 112 bytes at most.
+/// The maximum length of a structure to read; `struct printk_info` has at most 112 bytes.
 const STRUCT_LEN_MAX: u64 = 256;
 /// `LOG_BUF_LEN_MAX` is 2 GiB (kernel/printk/printk.c).
 const TEXT_BITS_MAX: u64 = 31;
 /// There is a descriptor for every `1 << PRB_AVGBITS` bytes of text (kernel/printk/printk.c).
 const COUNT_BITS_MAX: u64 = TEXT_BITS_MAX - 5;
 
-/// `EMPTY_LINE_LPOS`: an empty text, which needs no space.
+/// `EMPTY_LINE_LPOS`: an empty text, which takes no space.
 const EMPTY_LINE: u64 = 3;
-/// `LPOS_DATALESS()`: this bit of both positions is set where there is no text.
+/// `LPOS_DATALESS()`: this bit is set in both positions if there is no text.
 const DATALESS: u64 = 1;
 
 /// Why a log can't be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error {
-    /// VMCOREINFO does not tell enough of it.
+    /// VMCOREINFO lacks a value.
     Info(vmcoreinfo::Error),
-    /// It is not where VMCOREINFO says.
+    /// A virtual address of the log can't be translated.
     Address(page_walk::Error),
-    /// A structure of this name can't have this length.
+    /// The structure of this name can't have this length.
     StructLen(&'static str, u64),
-    /// A member of this name can't lie at this offset.
+    /// The member of this name can't be at this offset.
     Member(&'static str, u64),
-    /// There can't be 2 to the power of so many records.
+    /// There can't be 2 to the power of this many records.
     CountBits(u64),
-    /// There can't be 2 to the power of so many bytes of text.
+    /// There can't be 2 to the power of this many bytes of text.
     SizeBits(u64),
-    /// An array of `len` bytes at this virtual address is not in one piece of physical memory.
+    /// The array of `len` bytes at this virtual address is not physically contiguous.
     Array {
-        /// Its virtual address.
+        /// The virtual address.
         address: u64,
-        /// Its length in bytes.
+        /// The length in bytes.
         len: u64,
     },
     /// The IDs of the oldest and the newest record are too far apart.
     Ids {
-        /// The oldest.
+        /// The ID of the oldest record.
         tail: u64,
-        /// The newest.
+        /// The ID of the newest record.
         head: u64,
     },
-    /// There is no memory of the OS at this physical address.
+    /// This physical address is not in the OS's memory.
     Outside(u64),
-    /// Who wanted the text takes no more.
+    /// The writer that receives the text has failed.
     Stopped,
 }
 
@@ -106,7 +106,7 @@ impl fmt::Display for Error {
     }
 }
 
-/// A part of a structure.
+/// A member of a structure: its place in it.
 #[derive(Clone, Copy, Debug)]
 struct Member {
     offset: u64,
@@ -114,16 +114,17 @@ struct Member {
 }
 
 impl Member {
-    /// The number that this member of `whole` is.
+    /// Returns the value of this member in `whole`, the bytes of the structure.
     ///
-    /// It lies within the structure, by how it was made; [`None`] where `whole` is another one.
+    /// The member lies within its structure, as `Struct::member()` has checked. Returns [`None`] if
+    /// `whole` is shorter than that structure.
     fn of(&self, whole: &[u8]) -> Option<u64> {
         let start = self.offset as usize;
         whole.get(start..start + self.len).map(number)
     }
 }
 
-/// What VMCOREINFO tells of a structure.
+/// A structure that VMCOREINFO describes.
 struct Struct {
     name: &'static str,
     len: u64,
@@ -137,7 +138,8 @@ impl Struct {
         }
     }
 
-    /// The `len` bytes at `offset`, if they lie in this structure; for the error, they are `name`.
+    /// Makes the member of `len` bytes at `offset`, if it lies within this structure. `name` is for
+    /// the error.
     fn member(&self, name: &'static str, offset: u64, len: u64) -> Result<Member, Error> {
         match offset.checked_add(len) {
             Some(end) if end <= self.len => Ok(Member {
@@ -148,12 +150,12 @@ impl Struct {
         }
     }
 
-    /// The member that VMCOREINFO calls `name`, which has `len` bytes.
+    /// Makes the member of `len` bytes that VMCOREINFO calls `name`.
     fn named(&self, info: &VmcoreInfo<'_>, name: &'static str, len: u64) -> Result<Member, Error> {
         self.member(name, info.offset(name)?, len)
     }
 
-    /// A member of the member `outer` (which is a structure itself).
+    /// Makes the member `inner` of the member `outer`, which is a structure itself.
     fn nested(&self, outer: Member, inner: Member) -> Result<Member, Error> {
         self.member(
             self.name,
@@ -163,22 +165,22 @@ impl Struct {
     }
 }
 
-/// An array in one piece of physical memory.
+/// A physically contiguous array.
 #[derive(Clone, Copy, Debug)]
 struct Array {
     /// The physical address of its first byte.
     start: u64,
-    /// Bytes of an element.
+    /// Size of an element in bytes.
     stride: u64,
-    /// Elements; a power of two.
+    /// The number of elements, a power of two.
     count: u64,
 }
 
 impl Array {
-    /// The array at virtual `address`.
+    /// Finds the array at virtual `address`.
     ///
-    /// The kernel has these in its image or from `memblock_alloc()`: both are mapped linearly, so
-    /// that the first and the last byte tell where all are.
+    /// The arrays are in the kernel image or from `memblock_alloc()`. Both are mapped linearly, so
+    /// it is enough to translate the first and the last byte.
     fn new(
         mem: &mut dyn PhysicalMemory,
         space: &AddressSpace,
@@ -202,41 +204,41 @@ impl Array {
         })
     }
 
-    /// The physical address of the element that `number` stands for, of which the low bits count.
+    /// Returns the physical address of the element for `number`, whose low bits are the index.
     fn element(&self, number: u64) -> u64 {
         self.start + (number & (self.count - 1)) * self.stride
     }
 }
 
-/// A record's description, as it was when it was read.
+/// A record, as it was when it was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// The number that leads to it; counted from anywhere, and wraps around.
+    /// The ID of the record. IDs have an arbitrary start and wrap around.
     pub id: u64,
-    /// The number of records before it.
+    /// The number of records before this one.
     pub seq: u64,
     /// When it was written, in nanoseconds since the kernel's clock started.
     pub ts_nsec: u64,
-    /// Who wrote it: 0 is the kernel, anything else user space.
+    /// The writer: 0 is the kernel, anything else is user space.
     pub facility: u8,
-    /// How urgent it is, from 0 to 7, most urgent first.
+    /// The log level, from 0 (most urgent) to 7.
     pub level: u8,
-    /// The task or, with the highest bit set, the CPU that wrote it.
+    /// The task that wrote it or, with the highest bit set, the CPU.
     pub caller_id: u32,
-    /// Whether nothing will be added to it any more.
+    /// Whether the record is complete: nothing will be appended to it.
     pub is_final: bool,
-    /// Bytes of text that were copied to the reader's buffer.
+    /// The number of bytes of text that were copied to the reader's buffer.
     pub len: usize,
 }
 
-/// What there is for an ID.
+/// The result of reading an ID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entry {
     /// A record.
     Record(Record),
-    /// A record that is being written.
+    /// A record that is still being written.
     Pending,
-    /// Nothing, or nothing any more.
+    /// No record, or one that was overwritten.
     Gone,
 }
 
@@ -247,11 +249,11 @@ enum State {
     Committed,
     Finalized,
     Reusable,
-    /// The descriptor is another record's.
+    /// The descriptor belongs to another record.
     Miss,
 }
 
-/// The IDs of records, in the order in which they were written.
+/// An iterator over IDs of records, in the order in which the records were written.
 #[derive(Clone, Debug)]
 pub struct Ids {
     next: u64,
@@ -260,12 +262,12 @@ pub struct Ids {
 }
 
 impl Ids {
-    /// The ID behind the last one.
+    /// Returns the ID after the last one.
     pub fn end(&self) -> u64 {
         self.next.wrapping_add(self.left) & self.mask
     }
 
-    /// The last `count` of them.
+    /// Returns the last `count` of these IDs.
     pub fn newest(self, count: u64) -> Self {
         let left = self.left.min(count);
         Ids {
@@ -287,15 +289,15 @@ impl Iterator for Ids {
     }
 }
 
-/// A log buffer that has been found.
+/// The log buffer of a kernel.
 ///
 /// # Invariants
 ///
-/// All members lie in structures of at most [`STRUCT_LEN_MAX`] bytes, and so do elements of
-/// `descs` and `infos`. The arrays do not wrap around the end of memory.
+/// All members lie in structures of at most [`STRUCT_LEN_MAX`] bytes, and the elements of `descs`
+/// and `infos` are no longer than that. The arrays do not wrap around the end of memory.
 #[derive(Clone, Copy, Debug)]
 pub struct Log {
-    /// Bytes of a `long`.
+    /// Size of a `long` in bytes.
     word: usize,
     // Physical addresses.
     head_id: u64,
@@ -315,11 +317,11 @@ pub struct Log {
 }
 
 impl Log {
-    /// Finds the log of the kernel that `info` is of and whose page tables are `space`.
+    /// Finds the log of the kernel that `info` and the page tables `space` belong to.
     ///
     /// # Errors
     ///
-    /// Why that can't be done; see [`Error`].
+    /// See [`Error`].
     pub fn open(
         mem: &mut dyn PhysicalMemory,
         info: &VmcoreInfo<'_>,
@@ -328,7 +330,7 @@ impl Log {
         let word = info.architecture()?.word_len();
         let long = word as u64;
 
-        // log_buf_vmcoreinfo_setup() names all of these.
+        // log_buf_vmcoreinfo_setup() exports all of these.
         let ring = Struct::new(info, "printk_ringbuffer")?;
         let desc_ring = Struct::new(info, "prb_desc_ring")?;
         let data_ring = Struct::new(info, "prb_data_ring")?;
@@ -359,13 +361,13 @@ impl Log {
         let begin = lpos.named(info, "prb_data_blk_lpos.begin", long)?;
         let next = lpos.named(info, "prb_data_blk_lpos.next", long)?;
 
-        // Behind text_len, which is of 16 bits, come facility, of 8, and flags and level, which
-        // share a byte. VMCOREINFO does not have these.
+        // `text_len` (16 bits) is followed by `facility` (8 bits), and by `flags` and `level`,
+        // which share a byte. VMCOREINFO lacks the offsets of these.
         let text_len = printk_info.named(info, "printk_info.text_len", 4)?;
         let byte_of_text_len =
             |at, len| printk_info.member("printk_info.text_len", text_len.offset + at, len);
 
-        // `prb` is a pointer. It is set for good before there is VMCOREINFO (setup_log_buf()).
+        // `prb` is a pointer, which has its final value before VMCOREINFO exists (setup_log_buf()).
         let mut pointer = [0; 8];
         space.read(mem, info.symbol("prb")?, &mut pointer[..word])?;
         let ring_at = number(&pointer);
@@ -390,7 +392,7 @@ impl Log {
         }
         let (count, text_size) = (1 << count_bits, 1 << size_bits);
 
-        // INVARIANT: `Struct::member()` and `Array::new()` have checked that.
+        // INVARIANT: `Struct::member()` has checked the members, and `Array::new()` the arrays.
         Ok(Log {
             word,
             head_id,
@@ -410,8 +412,8 @@ impl Log {
         })
     }
 
-    /// The IDs of all records there are, or if `from` is among them or is the one behind, of those
-    /// from `from` on. There are at most as many as the buffer has room for.
+    /// Returns the IDs of all records, or of the records from `from` on, if `from` is the ID of a
+    /// record or the one after the last. There are never more than the buffer has room for.
     ///
     /// # Errors
     ///
@@ -424,7 +426,8 @@ impl Log {
         let mut ahead = head.wrapping_sub(tail) & mask;
         let mut next = tail;
         if ahead >= count {
-            // More records have been written between both looks than the buffer has room for.
+            // The kernel has written more records between the two reads than the buffer has room
+            // for.
             if ahead >= 2 * count {
                 return Err(Error::Ids { tail, head });
             }
@@ -450,11 +453,11 @@ impl Log {
         })
     }
 
-    /// Reads the record `id`, and as much of its text as there is room for in `text`.
+    /// Reads the record `id`, and as much of its text as fits in `text`.
     ///
     /// # Errors
     ///
-    /// [`Error::Outside`] if the OS has no memory where its log should be.
+    /// [`Error::Outside`] if a part of the log is not in the OS's memory.
     pub fn read(
         &self,
         mem: &mut dyn PhysicalMemory,
@@ -477,7 +480,7 @@ impl Log {
         read_at(mem, self.infos.element(id), info)?;
         let text_len = value(&self.text_len, info);
         let Some(text_at) = self.text_at(begin, next, text_len) else {
-            // One that is committed may be reopened and made longer at any time.
+            // The kernel may reopen a committed record at any time, and append to it.
             return Ok(match state {
                 State::Committed => Entry::Pending,
                 _ => Entry::Gone,
@@ -490,15 +493,15 @@ impl Log {
             seq: value(&self.seq, info),
             ts_nsec: value(&self.ts_nsec, info),
             facility: value(&self.facility, info) as u8,
-            // The low 5 bits of the byte are flags.
+            // The low 5 bits of this byte are flags.
             level: (value(&self.level, info) >> 5) as u8,
             caller_id: value(&self.caller_id, info) as u32,
             is_final: state == State::Finalized,
             len,
         };
 
-        // What was read is this record's only if the descriptor still is. Should more have been
-        // added to the record meanwhile, the text is as much of it as there was before.
+        // The data belong to this record only if the descriptor is still the record's. If text was
+        // appended meanwhile, the data are the record's previous contents.
         let state_var = self.word(mem, desc_at.saturating_add(self.state_var.offset))?;
         Ok(match self.state(id, state_var) {
             State::Committed | State::Finalized => Entry::Record(record),
@@ -507,13 +510,13 @@ impl Log {
         })
     }
 
-    /// Writes all records as `dmesg` prints them: each line of a text behind the time, and what
-    /// can't be printed as [`Escaped`] has it. `text` should have [`TEXT_LEN_MAX`] bytes; records
-    /// that do not fit are cut short.
+    /// Writes all records as `dmesg` prints them: each line of a text after a timestamp, with
+    /// unprintable characters as in [`Escaped`]. `text` should have [`TEXT_LEN_MAX`] bytes; longer
+    /// records are truncated.
     ///
     /// # Errors
     ///
-    /// [`Error::Outside`] or [`Error::Ids`]; [`Error::Stopped`] as soon as `sink` fails.
+    /// [`Error::Outside`] or [`Error::Ids`]; [`Error::Stopped`] if `sink` fails.
     pub fn write_text(
         &self,
         mem: &mut dyn PhysicalMemory,
@@ -530,12 +533,12 @@ impl Log {
         Ok(())
     }
 
-    /// `DESC_ID_MASK`: all bits of a word but two.
+    /// Returns `DESC_ID_MASK`: all bits of a word except the upper two.
     pub(super) fn id_mask(&self) -> u64 {
         u64::MAX >> (64 - (8 * self.word as u32 - 2))
     }
 
-    /// The state of record `id`, if its descriptor has `state_var`.
+    /// Returns the state of record `id`, given the `state_var` of its descriptor.
     fn state(&self, id: u64, state_var: u64) -> State {
         let mask = self.id_mask();
         if state_var & mask != id & mask {
@@ -549,8 +552,8 @@ impl Log {
         }
     }
 
-    /// The physical address of a text of `len` bytes in the block from `begin` to `next`; [`None`]
-    /// if there is none. As `get_data()`.
+    /// Returns the physical address of the text of `len` bytes in the block from `begin` to `next`;
+    /// [`None`] if there is none. Follows `get_data()`.
     fn text_at(&self, begin: u64, next: u64, len: u64) -> Option<u64> {
         if begin & next & DATALESS != 0 {
             let is_empty = begin == EMPTY_LINE && next == EMPTY_LINE && len == 0;
@@ -560,19 +563,19 @@ impl Log {
         if begin % word != 0 || next % word != 0 {
             return None;
         }
-        // Positions are longs, and wrap around as such.
+        // Positions are of type `long`, and wrap around as such.
         let word_mask = u64::MAX >> (64 - 8 * self.word as u32);
         let wraps = |position: u64| (position & word_mask) / size;
         let last = next.wrapping_sub(1);
         let (block, block_len) = if wraps(begin) == wraps(last) {
             (begin, next.wrapping_sub(begin) & word_mask)
         } else if wraps(begin.wrapping_add(size)) == wraps(last) {
-            // What would not fit before the end is at the start.
+            // A block that does not fit before the end of the array is at its start.
             (0, next & (size - 1))
         } else {
             return None;
         };
-        // The block starts with the record's ID. No block is larger than half of the buffer.
+        // A block starts with the record's ID, and takes at most half of the buffer.
         let room = block_len.checked_sub(word)?;
         (block_len <= size / 2 && len <= room).then(|| self.text.element(block) + word)
     }
@@ -589,14 +592,14 @@ fn read_at(mem: &mut dyn PhysicalMemory, address: u64, out: &mut [u8]) -> Result
 }
 
 impl Record {
-    /// Writes the record, the text of which is at the start of `text`, as `dmesg` prints it.
+    /// Writes the record, whose text is at the start of `text`, as `dmesg` prints it.
     ///
     /// # Errors
     ///
-    /// That of `sink`.
+    /// The error of `sink`.
     pub fn write_text(&self, text: &[u8], sink: &mut dyn Write) -> fmt::Result {
         let text = &text[..self.len.min(text.len())];
-        // As print_time() has it.
+        // The format of print_time().
         let micros = self.ts_nsec / 1000;
         let (seconds, micros) = (micros / 1_000_000, micros % 1_000_000);
         for line in text.split(|&byte| byte == b'\n') {
@@ -606,7 +609,8 @@ impl Record {
     }
 }
 
-/// Text from elsewhere, in which all that is not printable ASCII or a tab is shown as `\x1b`.
+/// Displays untrusted text. Each byte that is not printable ASCII or a tab is shown in the form
+/// `\x1b`.
 #[derive(Clone, Copy, Debug)]
 pub struct Escaped<'a>(pub &'a [u8]);
 

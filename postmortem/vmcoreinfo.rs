@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! VMCOREINFO: what a Linux kernel tells of itself to who reads its memory.
+//! Parses VMCOREINFO, in which a Linux kernel describes itself to readers of its memory.
 //!
 //! Reference: `kernel/vmcore_info.c`, `include/linux/vmcore_info.h` and
-//! Documentation/admin-guide/kdump/vmcoreinfo.rst. It is lines of text in an ELF note, which
-//! starts a page (`alloc_pages_exact()`) and is there from `subsys_initcall` on.
+//! Documentation/admin-guide/kdump/vmcoreinfo.rst. VMCOREINFO consists of lines of text in an ELF
+//! note. The note is at the start of a page (`alloc_pages_exact()`), and exists from
+//! `subsys_initcall` on.
 
 use super::{number, PhysicalMemory, PAGE};
 use crate::memory::memmap::Range;
 use core::fmt;
 
-/// `n_namesz`, `n_descsz`, `n_type` (`struct elf_note`), and the name, padded to 4 bytes.
+/// Length of `n_namesz`, `n_descsz`, `n_type` (`struct elf_note`), and the name, padded to 4 bytes.
 pub const NOTE_HEADER_LEN: usize = 12 + 12;
-/// `VMCOREINFO_BYTES`: the longest text.
+/// `VMCOREINFO_BYTES`: the maximum length of the text.
 pub const TEXT_LEN_MAX: usize = PAGE as usize;
-/// The longest note, without the empty one that ends the list (`final_note()`).
+/// The maximum length of the note, without the empty note that ends the list (`final_note()`).
 pub const NOTE_LEN_MAX: usize = NOTE_HEADER_LEN + TEXT_LEN_MAX;
 
 /// `VMCOREINFO_NOTE_NAME`, with its padding.
@@ -22,14 +23,14 @@ const NAME: &[u8; 12] = b"VMCOREINFO\0\0";
 /// The name's length with its terminating zero.
 const NAME_LEN: u64 = 11;
 
-/// What a line gives of a thing, as it is written before the thing's name in parentheses.
+/// The kind of a line, written before the name in parentheses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// The virtual address of a variable.
     Symbol,
     /// The length of a structure in bytes.
     Size,
-    /// Where a member lies in its structure.
+    /// The offset of a member in its structure.
     Offset,
     /// A number.
     Number,
@@ -49,22 +50,22 @@ impl Kind {
 /// What is wrong with a note.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error {
-    /// No ELF note with the name VMCOREINFO.
+    /// It is not an ELF note with the name VMCOREINFO.
     NotANote,
-    /// More text than VMCOREINFO may have.
+    /// The text, of this length, is longer than VMCOREINFO can be.
     TooLong(u64),
-    /// The note is cut short.
+    /// The note is truncated.
     Truncated {
-        /// Bytes that there should be.
+        /// The length according to the header.
         needed: usize,
-        /// Bytes that there are.
+        /// The number of bytes present.
         len: usize,
     },
-    /// There is no such line.
+    /// There is no line of this kind and name.
     Missing(Kind, &'static str),
-    /// What the line says is no number, or one out of bounds.
+    /// The value is not a number, or out of range.
     Value(Kind, &'static str),
-    /// Neither x86-64's symbols nor i386's.
+    /// The symbols are neither those of x86-64 nor those of i386.
     Architecture,
 }
 
@@ -90,12 +91,12 @@ impl fmt::Display for Error {
     }
 }
 
-/// The processor that a kernel is for, as far as it can be told apart.
+/// The architecture that a kernel was built for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Architecture {
     /// 64 bits.
     X86_64,
-    /// 32 bits; with PAE, page table entries have 64.
+    /// 32 bits. With PAE, page table entries have 64 bits.
     I386 {
         /// CONFIG_X86_PAE.
         pae: bool,
@@ -103,7 +104,7 @@ pub enum Architecture {
 }
 
 impl Architecture {
-    /// Bytes of a pointer, and of a `long`.
+    /// Returns the size of a pointer, and of a `long`, in bytes.
     pub fn word_len(self) -> usize {
         match self {
             Architecture::X86_64 => 8,
@@ -112,12 +113,12 @@ impl Architecture {
     }
 }
 
-/// Whether `page`, the first bytes of a page, starts a VMCOREINFO note.
+/// Returns whether a VMCOREINFO note starts at `page`, the first bytes of a page.
 pub fn is_note(page: &[u8]) -> bool {
     text_len(page).is_ok()
 }
 
-/// How much text the note announces that starts with `header`.
+/// Returns the length of the text of the note that starts with `header`.
 fn text_len(header: &[u8]) -> Result<usize, Error> {
     let header: &[u8; NOTE_HEADER_LEN] = header.first_chunk().ok_or(Error::NotANote)?;
     let is_ours = number(&header[0..4]) == NAME_LEN
@@ -133,11 +134,11 @@ fn text_len(header: &[u8]) -> Result<usize, Error> {
     }
 }
 
-/// Looks for a note in at most `max_pages` pages of `range`, from address `from` on.
+/// Searches at most `max_pages` pages of `range`, from address `from` on, for a note.
 ///
-/// Returns the note's address, if there is one, and from where to look on; nothing is left where
-/// that is not below the end of `range`. What looks like a note may be one of another kernel, in
-/// a file that the OS has read: if it can't be used, look on.
+/// Returns the address of the note, if there is one, and the address at which to continue the
+/// search. The search is complete if the latter is not below the end of `range`. A note may belong
+/// to another kernel, in a file that the OS has read: if it is not usable, continue.
 pub fn find(
     mem: &mut dyn PhysicalMemory,
     range: &Range,
@@ -161,18 +162,18 @@ pub fn find(
     (None, page)
 }
 
-/// The text of a note that has been checked.
+/// The text of a note whose header was checked.
 #[derive(Clone, Copy, Debug)]
 pub struct VmcoreInfo<'a> {
     text: &'a [u8],
 }
 
 impl<'a> VmcoreInfo<'a> {
-    /// Checks the note at the start of `note`, which may be followed by anything.
+    /// Checks the note at the start of `note`, which may have other data after it.
     ///
     /// # Errors
     ///
-    /// What is wrong with the note; see [`Error`].
+    /// See [`Error`].
     pub fn parse(note: &'a [u8]) -> Result<Self, Error> {
         let needed = NOTE_HEADER_LEN + text_len(note)?;
         let text = note.get(NOTE_HEADER_LEN..needed).ok_or(Error::Truncated {
@@ -182,22 +183,22 @@ impl<'a> VmcoreInfo<'a> {
         Ok(VmcoreInfo { text })
     }
 
-    /// The note's length in bytes, padded to 4.
+    /// Returns the length of the note in bytes, padded to 4.
     pub fn note_len(&self) -> usize {
         NOTE_HEADER_LEN + self.text.len().next_multiple_of(4)
     }
 
-    /// The kernel's release, as `uname -r` prints it.
+    /// Returns the kernel's release, as `uname -r` prints it.
     pub fn osrelease(&self) -> Option<&'a str> {
         self.word(b"OSRELEASE=")
     }
 
-    /// The build ID of the kernel's ELF image, in hexadecimal.
+    /// Returns the build ID of the kernel's ELF image, in hexadecimal.
     pub fn build_id(&self) -> Option<&'a str> {
         self.word(b"BUILD-ID=")
     }
 
-    /// The virtual address of variable `name`.
+    /// Returns the virtual address of the variable `name`.
     ///
     /// # Errors
     ///
@@ -207,7 +208,7 @@ impl<'a> VmcoreInfo<'a> {
         u64::from_str_radix(value, 16).map_err(|_| Error::Value(Kind::Symbol, name))
     }
 
-    /// The length of structure `name` in bytes.
+    /// Returns the length of the structure `name` in bytes.
     ///
     /// # Errors
     ///
@@ -216,7 +217,8 @@ impl<'a> VmcoreInfo<'a> {
         self.unsigned(Kind::Size, name)
     }
 
-    /// Where a member lies in its structure; `name` is both names with a dot between them.
+    /// Returns the offset of a member in its structure; `name` is both names with a dot between
+    /// them.
     ///
     /// # Errors
     ///
@@ -225,7 +227,7 @@ impl<'a> VmcoreInfo<'a> {
         self.unsigned(Kind::Offset, name)
     }
 
-    /// The number `name`.
+    /// Returns the number `name`.
     ///
     /// # Errors
     ///
@@ -233,23 +235,24 @@ impl<'a> VmcoreInfo<'a> {
     pub fn number(&self, name: &'static str) -> Result<i64, Error> {
         let value = self.value(Kind::Number, name)?;
         match value.strip_prefix("0x") {
-            // Such as an address: all of its bits, none of which is a sign.
+            // A hexadecimal number, such as an address, has 64 bits and no sign.
             Some(hex) => u64::from_str_radix(hex, 16).map(|bits| bits as i64),
             None => value.parse(),
         }
         .map_err(|_| Error::Value(Kind::Number, name))
     }
 
-    /// Whether the kernel says that it was built with an option such as `CONFIG_X86_PAE`.
+    /// Returns whether the kernel was built with an option such as `CONFIG_X86_PAE`, according to
+    /// VMCOREINFO.
     pub fn config(&self, option: &str) -> bool {
         self.after(option.as_bytes()) == Some(b"=y")
     }
 
-    /// The processor that the kernel is for.
+    /// Returns the architecture of the kernel.
     ///
     /// # Errors
     ///
-    /// [`Error::Architecture`] if it is none that is known here.
+    /// [`Error::Architecture`] if it is neither x86-64 nor i386.
     pub fn architecture(&self) -> Result<Architecture, Error> {
         // arch/x86/kernel/vmcore_info_64.c and vmcore_info_32.c.
         if self.symbol("init_top_pgt").is_ok() && self.number("phys_base").is_ok() {
@@ -268,7 +271,7 @@ impl<'a> VmcoreInfo<'a> {
         value.parse().map_err(|_| Error::Value(kind, name))
     }
 
-    /// What is behind `KIND(name)=`.
+    /// Returns the text after `KIND(name)=`.
     fn value(&self, kind: Kind, name: &'static str) -> Result<&'a str, Error> {
         let value = self
             .text
@@ -283,14 +286,14 @@ impl<'a> VmcoreInfo<'a> {
         core::str::from_utf8(value).map_err(|_| Error::Value(kind, name))
     }
 
-    /// The rest of the first line that starts with `start`.
+    /// Returns the rest of the first line that starts with `start`.
     fn after(&self, start: &[u8]) -> Option<&'a [u8]> {
         self.text
             .split(|&byte| byte == b'\n')
             .find_map(|line| line.strip_prefix(start))
     }
 
-    /// As [`after`](Self::after), if it is one word that can be printed.
+    /// Returns the same as [`after`](Self::after), if it is a single printable word.
     fn word(&self, start: &[u8]) -> Option<&'a str> {
         let word = self.after(start)?;
         let printable = !word.is_empty() && word.iter().all(u8::is_ascii_graphic);

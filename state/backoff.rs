@@ -1,28 +1,28 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How long to wait before an OS is restarted by itself, so that one that dies again and again
-//! does not keep the first OS busy.
+//! The delay before the automatic restart of an OS. It grows if the OS ends again and again, so
+//! that restarts do not keep the first OS busy.
 
-/// An OS that ran for so long, in milliseconds, was in order.
+/// A run of at least this many milliseconds counts as good.
 const GOOD_RUN: u64 = 60_000;
-/// The first wait in milliseconds; each further one is twice as long.
+/// The first delay in milliseconds; each further one is twice as long.
 const FIRST: u64 = 1_000;
-/// The longest wait in milliseconds.
+/// The longest delay in milliseconds.
 const LONGEST: u64 = 60_000;
 
-/// As many as lead beyond [`LONGEST`].
+/// The number of doublings after which the delay exceeds [`LONGEST`].
 const MOST_DOUBLINGS: u32 = 6;
 
-/// What the past says about the next wait.
+/// The history that determines the next delay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Backoff {
-    /// How many short runs there were one after the other.
+    /// The number of consecutive short runs.
     short_runs: u32,
 }
 
 impl Backoff {
-    /// The wait in milliseconds before the next restart, after a run of `ran_for` milliseconds.
-    /// The first restart after a good run does not wait.
+    /// Returns the delay in milliseconds before the next restart, after a run of `ran_for`
+    /// milliseconds. The delay is 0 for the first restart after a good run.
     pub fn next(&mut self, ran_for: u64) -> u64 {
         if ran_for >= GOOD_RUN {
             self.short_runs = 0;

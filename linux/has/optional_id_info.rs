@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `pci::Driver::probe()` gets an optional reference to the ID's data: since Linux 7.3.
+//! `pci::Driver::probe()` takes an optional reference to the ID's data: since Linux 7.3.
 
 #![no_std]
 
@@ -9,7 +9,7 @@ use kernel::{
     pci::{Device, Driver}, //
 };
 
-/// Compiles where that is so.
+/// Compiles only with such a version of the `kernel` crate.
 pub fn probe<'bound, D: Driver>(device: &'bound Device<Core<'_>>, info: &'bound D::IdInfo) {
     let _ = D::probe(device, Some(info));
 }
