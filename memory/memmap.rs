@@ -3,6 +3,7 @@
 //! Ranges of physical memory, and those that `memmap=` reserved on a command line.
 
 use crate::memory::kernel_params::{memparse, params};
+use core::iter;
 
 /// A range of physical memory, in bytes.
 ///
@@ -61,14 +62,7 @@ impl Range {
 
     /// Whether each byte lies in one of `others`.
     pub fn is_covered_by(&self, others: &[Range]) -> bool {
-        let mut covered = self.start;
-        while covered < self.end() {
-            let Some(next) = others.iter().find(|other| other.has(covered)) else {
-                return false;
-            };
-            covered = next.end();
-        }
-        true
+        end_of_cover(self.start, others) >= self.end()
     }
 
     /// The largest part whose both ends are multiples of `align` (a power of two).
@@ -76,11 +70,46 @@ impl Range {
         let start = self.start.checked_next_multiple_of(align)?;
         Range::from_to(start, self.end() & !(align - 1))
     }
+
+    /// The largest part that lies in `ram`, shares no byte with any of `taken`, and whose both ends
+    /// are multiples of `align` (a power of two).
+    pub fn largest_part(
+        &self,
+        ram: &[Range],
+        taken: impl Iterator<Item = Range> + Clone,
+        align: u64,
+    ) -> Option<Range> {
+        // A part begins with the range, or where RAM begins, or where something taken ends.
+        iter::once(self.start)
+            .chain(ram.iter().map(Range::start))
+            .chain(taken.clone().map(|range| range.end()))
+            .filter(|&start| self.has(start))
+            .filter_map(|start| {
+                let end = end_of_cover(start, ram).min(self.end());
+                let end = taken
+                    .clone()
+                    .filter(|range| range.end() > start)
+                    .fold(end, |end, range| end.min(range.start));
+                Range::from_to(start, end)?.align_inwards(align)
+            })
+            .max_by_key(Range::len)
+    }
 }
 
-/// The ranges that `memmap=SIZE$ADDRESS` reserves on `line`, in the order written.
+/// The first address from `start` on that lies in none of `ranges`.
+fn end_of_cover(start: u64, ranges: &[Range]) -> u64 {
+    let mut end = start;
+    while let Some(next) = ranges.iter().find(|range| range.has(end)) {
+        end = next.end();
+    }
+    end
+}
+
+/// The ranges that `memmap=SIZE$ADDRESS` and `memmap=SIZE%ADDRESS-1+2` reserve on `line`, in the order
+/// written.
 ///
-/// The other forms (`@` RAM, `#` ACPI, `!` persistent, `%` retyped, `exactmap`) are passed over.
+/// The second form turns what is RAM (1) into reserved memory (2), and leaves alone what is not. The
+/// other forms (`@` RAM, `#` ACPI, `!` persistent, `%` with other types, `exactmap`) are passed over.
 /// What the kernel itself would not understand is not reserved either. Reference:
 /// `parse_memmap_one()` in `arch/x86/kernel/e820.c`.
 pub fn reserved(line: &str) -> impl Iterator<Item = Range> + '_ {
@@ -90,7 +119,12 @@ pub fn reserved(line: &str) -> impl Iterator<Item = Range> + '_ {
         .flat_map(|value| value.split(','))
         .filter_map(|entry| {
             let (size, rest) = memparse(entry)?;
-            let (start, _) = memparse(rest.strip_prefix('$')?)?;
+            let start = if let Some(rest) = rest.strip_prefix('$') {
+                memparse(rest)?.0
+            } else {
+                let (start, types) = memparse(rest.strip_prefix('%')?)?;
+                (types == "-1+2").then_some(start)?
+            };
             Range::new(start, size)
         })
 }
