@@ -5,6 +5,7 @@
 //!
 //! Of the kernel's side. Uses `memory` alone.
 
+pub(crate) mod efi_tables;
 pub(crate) mod errno;
 pub(crate) mod file;
 pub(crate) mod interrupt;
