@@ -6,6 +6,7 @@
 //!
 //! Runs in the kernel only. Uses `memory`.
 
+pub(crate) mod efi_tables;
 pub(crate) mod errno;
 pub(crate) mod file;
 pub(crate) mod interrupt;

@@ -7,7 +7,7 @@
 
 use crate::{
     image::layout::{LOW_END, LOW_RAM_START, PAGE, RANGE_ALIGN},
-    linux::{file::read_text, phys_memory},
+    linux::{efi_tables, file::read_text, phys_memory},
     memory::{
         kernel_params::memparse,
         memmap::{Range, Request},
@@ -43,9 +43,9 @@ impl Region {
     fn claim(range: Range, align: u64) -> Result<Self> {
         let Some(range) = range.align_inwards(align) else {
             pr_err!(
-                "memmap={:#x}${:#x} is too small: reserve at least {} KiB\n",
-                range.len(),
+                "{:#x}-{:#x} is too small: reserve at least {} KiB\n",
                 range.start(),
+                range.end() - 1,
                 align >> 10
             );
             return Err(EINVAL);
@@ -61,7 +61,7 @@ impl Region {
         };
         if ram != bindings::REGION_DISJOINT as c_int {
             pr_err!(
-                "{:#x}-{:#x} is in use as System RAM: reserve it with memmap={:#x}${:#x} on the kernel command line\n",
+                "{:#x}-{:#x} is in use as System RAM: reserve it with memmap={:#x}%{:#x}-1+2 on the kernel command line\n",
                 range.start(),
                 range.end() - 1,
                 range.len(),
@@ -205,49 +205,61 @@ impl Pool {
     /// # Errors
     ///
     /// Those of [`Region::claim`]; `ENOENT` if `reserved` lacks a range or low memory; `EINVAL` if
-    /// a range overlaps another, or is not RAM in the memory map of the machine's firmware.
+    /// a range overlaps another, is not RAM in the memory map of the machine's firmware, or has an
+    /// EFI table in it that the first OS reads.
     pub(crate) fn claim(reserved: impl Iterator<Item = Range>) -> Result<Self> {
         let ram = firmware_ram()?;
+        // What successors can't have, and why.
+        let mut taken = KVec::new();
+        let page_0 = Range::from_to(0, PAGE).ok_or(EINVAL)?;
+        taken.push(
+            (
+                page_0,
+                "has the interrupt vectors and BIOS data of page 0 in it",
+            ),
+            GFP_KERNEL,
+        )?;
+        for table in efi_tables::kept()? {
+            taken.push(
+                (table, "has an EFI table in it that the first OS reads"),
+                GFP_KERNEL,
+            )?;
+        }
         let mut pool = Pool {
             ranges: KVec::new(),
             low: KVec::new(),
         };
         for range in reserved {
-            let refuse = |why: &str| {
-                pr_err!(
-                    "memmap={:#x}${:#x} {}: choose another\n",
-                    range.len(),
-                    range.start(),
-                    why
-                );
-                Err(EINVAL)
-            };
-            if range.start() < PAGE {
-                return refuse("has the interrupt vectors and BIOS data of page 0");
-            }
-            if !range.is_covered_by(&ram) {
-                return refuse("is not all memory, see /sys/firmware/memmap");
-            }
-            let claimed = |list: &[Arc<Region>]| list.iter().any(|r| r.range.overlaps(&range));
-            if claimed(&pool.low) || claimed(&pool.ranges) {
-                return refuse("overlaps another memmap=");
-            }
             let (list, align) = if range.end() <= LOW_END {
                 (&mut pool.low, PAGE)
             } else {
                 (&mut pool.ranges, RANGE_ALIGN)
             };
+            let mut reasons = taken.iter().filter(|(part, _)| part.overlaps(&range));
+            let reason = match reasons.next() {
+                Some((_, why)) => Some(*why),
+                None if !range.is_covered_by(&ram) => {
+                    Some("is not all memory, see /sys/firmware/memmap")
+                }
+                None => None,
+            };
+            if let Some(why) = reason {
+                let parts = taken.iter().map(|(part, _)| *part);
+                refuse(&range, why, range.largest_part(&ram, parts, align));
+                return Err(EINVAL);
+            }
+            taken.push((range, "overlaps another memmap="), GFP_KERNEL)?;
             list.push(
                 Arc::new(Region::claim(range, align)?, GFP_KERNEL)?,
                 GFP_KERNEL,
             )?;
         }
         if pool.ranges.is_empty() {
-            pr_err!("no memory for successors: boot with memmap=SIZE$ADDRESS (memmap=4G$4G, say; in GRUB's files write \\$)\n");
+            pr_err!("no memory for successors: boot with memmap=SIZE%ADDRESS-1+2 (memmap=4G%4G-1+2, say)\n");
             return Err(ENOENT);
         }
         if pool.low.is_empty() {
-            pr_err!("no low memory for trampolines: boot with memmap=128K$128K as well\n");
+            pr_err!("no low memory for trampolines: boot with memmap=128K%128K-1+2 as well\n");
             return Err(ENOENT);
         }
         Ok(pool)
@@ -307,6 +319,19 @@ impl Pool {
     /// Returns the number of free bytes of low memory.
     pub(crate) fn free_low(&self) -> u64 {
         free(&self.low)
+    }
+}
+
+/// Says why `range` can't be claimed, and which `part` of it could be.
+fn refuse(range: &Range, why: &str, part: Option<Range>) {
+    let (start, last) = (range.start(), range.end() - 1);
+    match part {
+        Some(part) => pr_err!(
+            "{start:#x}-{last:#x} {why}: memmap={:#x}%{:#x}-1+2 would do\n",
+            part.len(),
+            part.start()
+        ),
+        None => pr_err!("{start:#x}-{last:#x} {why}: choose another memmap=\n"),
     }
 }
 

@@ -3,6 +3,7 @@
 //! Ranges of physical memory, and the ranges that `memmap=` reserves on a command line.
 
 use crate::memory::kernel_params::{memparse, params};
+use core::iter;
 
 /// A range of physical memory, in bytes.
 ///
@@ -62,14 +63,7 @@ impl Range {
 
     /// Returns whether each byte of this range lies in one of `others`.
     pub fn is_covered_by(&self, others: &[Range]) -> bool {
-        let mut covered = self.start;
-        while covered < self.end() {
-            let Some(next) = others.iter().find(|other| other.has(covered)) else {
-                return false;
-            };
-            covered = next.end();
-        }
-        true
+        end_of_cover(self.start, others) >= self.end()
     }
 
     /// Returns the largest part of this range that starts and ends at a multiple of `align`, a
@@ -78,11 +72,46 @@ impl Range {
         let start = self.start.checked_next_multiple_of(align)?;
         Range::from_to(start, self.end() & !(align - 1))
     }
+
+    /// Returns the largest part of this range that lies in `ram`, shares no byte with any of `taken`,
+    /// and starts and ends at a multiple of `align`, a power of two.
+    pub fn largest_part(
+        &self,
+        ram: &[Range],
+        taken: impl Iterator<Item = Range> + Clone,
+        align: u64,
+    ) -> Option<Range> {
+        // A part begins with the range, or where RAM begins, or where something taken ends.
+        iter::once(self.start)
+            .chain(ram.iter().map(Range::start))
+            .chain(taken.clone().map(|range| range.end()))
+            .filter(|&start| self.has(start))
+            .filter_map(|start| {
+                let end = end_of_cover(start, ram).min(self.end());
+                let end = taken
+                    .clone()
+                    .filter(|range| range.end() > start)
+                    .fold(end, |end, range| end.min(range.start));
+                Range::from_to(start, end)?.align_inwards(align)
+            })
+            .max_by_key(Range::len)
+    }
 }
 
-/// Returns the ranges that `memmap=SIZE$ADDRESS` reserves on `line`, in the order written.
+/// Returns the first address from `start` on that lies in none of `ranges`.
+fn end_of_cover(start: u64, ranges: &[Range]) -> u64 {
+    let mut end = start;
+    while let Some(next) = ranges.iter().find(|range| range.has(end)) {
+        end = next.end();
+    }
+    end
+}
+
+/// Returns the ranges that `memmap=SIZE$ADDRESS` and `memmap=SIZE%ADDRESS-1+2` reserve on `line`, in
+/// the order written.
 ///
-/// Skips the other forms (`@` RAM, `#` ACPI, `!` persistent, `%` retyped, `exactmap`), and entries
+/// The second form turns RAM (type 1) into reserved memory (type 2), and leaves all else alone. Skips
+/// the other forms (`@` RAM, `#` ACPI, `!` persistent, `%` with other types, `exactmap`), and entries
 /// that the kernel itself can't parse. Reference: `parse_memmap_one()` in `arch/x86/kernel/e820.c`.
 pub fn reserved(line: &str) -> impl Iterator<Item = Range> + '_ {
     params(line)
@@ -91,7 +120,12 @@ pub fn reserved(line: &str) -> impl Iterator<Item = Range> + '_ {
         .flat_map(|value| value.split(','))
         .filter_map(|entry| {
             let (size, rest) = memparse(entry)?;
-            let (start, _) = memparse(rest.strip_prefix('$')?)?;
+            let start = if let Some(rest) = rest.strip_prefix('$') {
+                memparse(rest)?.0
+            } else {
+                let (start, types) = memparse(rest.strip_prefix('%')?)?;
+                (types == "-1+2").then_some(start)?
+            };
             Range::new(start, size)
         })
 }

@@ -105,8 +105,9 @@ def below_ports(devices, **fill):
 class Machine:
     """A QEMU machine, from start to its end as a context manager.
 
-    `boot` is how long a plain boot takes on this host, in seconds. `translated` is how many MiB TCG has
-    for the code that it has translated; it throws all away when they are full.
+    Without a `kernel` its firmware boots what `extra` has. `boot` is how long a plain boot takes on this
+    host, in seconds. `translated` is how many MiB TCG has for the code that it has translated; it throws
+    all away when they are full.
     """
 
     def __init__(self, kernel, initramfs, append, *, cpus=4, memory="3G", names=("first",),
@@ -122,10 +123,12 @@ class Machine:
             "setpriv", "--pdeathsig", "KILL",
             "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none",
             "-machine", "q35", "-smp", str(cpus), "-m", memory, "-no-reboot",
-            "-kernel", str(kernel), "-initrd", str(initramfs),
-            # On a busy host, the timer may not tick in the time that check_timer() (io_apic.c) gives it.
-            "-append", f"console=ttyS0 panic=-1 no_timer_check {append}",
         ]
+        if kernel:
+            command += ["-kernel", str(kernel), "-initrd", str(initramfs),
+                        # On a busy host, the timer may not tick in the time that check_timer()
+                        # (io_apic.c) gives it.
+                        "-append", f"console=ttyS0 panic=-1 no_timer_check {append}"]
         if accelerator == "kvm":
             command += ["-accel", "kvm", "-cpu", "host"]
         else:

@@ -5,6 +5,7 @@ import os
 import re
 from dataclasses import dataclass
 
+import uefi
 from first_os import LOW_POOL, NO_BROADCAST, POOL, SOURCE
 
 SUCCESSORS = ("os1", "os2")
@@ -261,6 +262,8 @@ def scenarios(long=False):
                  append=f"{NO_BROADCAST} {POOL} intel_iommu=on"),
         Scenario("lockdown"),
         Scenario("fuzz", devices=DEVICES[:2], environment=f"WRITES={10000 if long else 3000}"),
+        # Of the first OS's stock kernel: MINT_KO is for another.
+        *(() if os.environ.get("MINT_KO") else (Scenario("uefi", run=uefi.run),)),
         Scenario("refusals", name="refusals/broadcast", append=POOL,
                  environment="REFUSAL=boot.it.with.no_ipi_broadcast=1"),
         Scenario("refusals", name="refusals/pool", append=NO_BROADCAST,

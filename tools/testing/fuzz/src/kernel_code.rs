@@ -140,7 +140,8 @@ pub fn memparse(text: &[u8]) -> Number<'_> {
 }
 
 /// The ranges, as (start, length), that `parse_memmap_opt()` (arch/x86/kernel/e820.c) reserves on
-/// `line`: those of plain numbers that are not empty and do not wrap around.
+/// `line`: those of plain numbers that are not empty and do not wrap around. Of the ranges whose type
+/// is changed, those that were RAM and become reserved, in these words.
 pub fn plain_reserved(line: &[u8]) -> Vec<(u64, u64)> {
     let (params, _) = parse_args(line);
     let values = params
@@ -151,7 +152,11 @@ pub fn plain_reserved(line: &[u8]) -> Vec<(u64, u64)> {
         .flat_map(|value| value.split(|&byte| byte == b','))
         .filter_map(|one| {
             let size = memparse(one);
-            let start = memparse(size.rest.strip_prefix(b"$")?);
+            let (&form, rest) = size.rest.split_first()?;
+            let start = memparse(rest);
+            if form != b'$' && (form != b'%' || start.rest != b"-1+2") {
+                return None;
+            }
             let plain = size.plain && start.plain && size.value > 0;
             (plain && start.value.checked_add(size.value).is_some())
                 .then_some((start.value, size.value))

@@ -32,7 +32,14 @@ fn reserved_ranges() {
             &[(2 * G, 2 * M), (5 * G, 5 * M)],
         ),
         ("memmap=exactmap,1M$1G memmap=1G@0", &[(G, M)]),
-        ("memmap=1M%1G-1+2 memmap=1M%2G+1", &[]),
+        (
+            "memmap=1M%1G-1+2 memmap=2M%0x80000000-1+2,3M$3G",
+            &[(G, M), (2 * G, 2 * M), (3 * G, 3 * M)],
+        ),
+        // Other types, and what the kernel takes for a mistake.
+        ("memmap=1M%1G+2 memmap=1M%1G-1 memmap=1M%1G", &[]),
+        ("memmap=1M%1G-1+12 memmap=1M%1G-2+1", &[]),
+        ("memmap=1M%1G-1+2x memmap=1M%-1+2 memmap=%1G-1+2", &[]),
         ("memmap=1M memmap=nopentium", &[]),
         // Without GRUB's own shell before it, the backslash arrives and means nothing.
         ("memmap=1M\\$1G", &[]),
@@ -160,4 +167,58 @@ fn is_covered_by_several_in_any_order() {
         );
     }
     assert!(!range(10, 20).is_covered_by(&[]));
+}
+
+/// Compares with sets of bytes.
+#[test]
+fn largest_part_is_the_longest_run_of_blocks() {
+    const END: u64 = 24;
+    let ranges = |list: &[(u64, u64)]| -> Vec<_> {
+        let range = |&(start, end)| Range::from_to(start, end).unwrap();
+        list.iter().map(range).collect()
+    };
+    let rams = [
+        &[][..],
+        &[(0, 24)],
+        &[(3, 9), (9, 14)],
+        &[(12, 20), (1, 5)],
+        &[(8, 12), (0, 8), (14, 24)],
+    ];
+    let takens = [
+        &[][..],
+        &[(0, 24)],
+        &[(6, 7)],
+        &[(10, 13), (2, 3)],
+        &[(0, 4), (4, 8), (16, 17)],
+    ];
+    let asked = (0..END).flat_map(|start| (start + 1..=END).map(move |end| (start, end)));
+    for (asked, ram, taken, align) in asked.flat_map(|asked| {
+        rams.into_iter().flat_map(move |ram| {
+            takens
+                .into_iter()
+                .flat_map(move |taken| [1, 2, 4, 8].map(|align| (asked, ram, taken, align)))
+        })
+    }) {
+        let asked = Range::from_to(asked.0, asked.1).unwrap();
+        let (ram, taken) = (ranges(ram), ranges(taken));
+        let good = |byte: u64| {
+            asked.has(byte)
+                && ram.iter().any(|range| range.has(byte))
+                && !taken.iter().any(|range| range.has(byte))
+        };
+        let mut longest = 0;
+        let mut run = 0;
+        for block in (0..END).step_by(align) {
+            let all = (block..block + align as u64).all(good);
+            run = if all { run + align as u64 } else { 0 };
+            longest = longest.max(run);
+        }
+        let found = asked.largest_part(&ram, taken.iter().copied(), align as u64);
+        let context = format!("{asked:?} {ram:?} {taken:?} {align}");
+        assert_eq!(found.map_or(0, |part| part.len()), longest, "{context}");
+        if let Some(part) = found {
+            assert_eq!(part.align_inwards(align as u64), Some(part), "{context}");
+            assert!((part.start()..part.end()).all(good), "{context}");
+        }
+    }
 }
