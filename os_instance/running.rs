@@ -55,17 +55,19 @@ impl Running {
         cpus: KVec<OwnedCpu>,
         devices: Devices,
     ) -> Result<Self> {
+        // SAFETY: `loaded` owns the trampoline's page and keeps it, and only the OS's CPUs are
+        // started there.
+        let trampoline = unsafe { Trampoline::new(loaded.layout.low.trampoline()) }?;
+        // SAFETY: `loaded` owns the memory of its layout, and keeps it.
+        let watch = unsafe { Watch::new(&loaded.layout) }?;
         Ok(Running {
             devices,
             cpus,
             parked: true,
             started: Instant::now(),
             ran_for: 0,
-            // SAFETY: `loaded` owns the trampoline's page and keeps it, and only the OS's CPUs are
-            // started there.
-            trampoline: unsafe { Trampoline::new(loaded.layout.low.trampoline()) }?,
-            // SAFETY: `loaded` owns the memory of its layout, and keeps it.
-            watch: unsafe { Watch::new(&loaded.layout) }?,
+            trampoline,
+            watch,
             restart: None,
             _module: module,
         })

@@ -79,13 +79,16 @@ impl<'a> Unused<'a> {
             Some(class) => unsafe { CStr::from_char_ptr(class.name) },
             None => return Ok(true),
         };
-        // SAFETY: The caller holds a reference to the device; the name of a registered device is a
-        // C string.
-        let name = unsafe { CStr::from_char_ptr((*device).kobj.name) };
         match class.to_bytes() {
-            // SAFETY: The caller holds a reference to the device. Partitions are below the disk,
-            // and are in use only if the disk is.
-            b"block" => self.look_at_disk(unsafe { (*device).devt }, name)?,
+            b"block" => {
+                // SAFETY: The caller holds a reference to the device. The name of a disk is a C
+                // string, and does not change.
+                let name = unsafe { CStr::from_char_ptr((*device).kobj.name) };
+                // SAFETY: The caller holds a reference to the device.
+                let number = unsafe { (*device).devt };
+                // Partitions are below the disk, and are in use only if the disk is.
+                self.look_at_disk(number, name)?;
+            }
             // SAFETY: The caller holds a reference, and the class is that of network interfaces.
             b"net" => unsafe { self.look_at_interface(device) }?,
             _ => return Ok(true),

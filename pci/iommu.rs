@@ -164,7 +164,7 @@ impl Group {
     fn check<'a>(&self, functions: impl Iterator<Item = &'a PciFunction>, os: &CString) -> Result {
         let mut others = Others {
             devices: KVec::new(),
-            stranger: None,
+            stranger: Ok(None),
         };
         for function in functions {
             others.devices.push(function.as_device(), GFP_KERNEL)?;
@@ -178,7 +178,7 @@ impl Group {
                 Some(Others::visit),
             )
         };
-        match others.stranger {
+        match others.stranger? {
             None => Ok(()),
             Some(name) => {
                 pr_err!(
@@ -192,10 +192,11 @@ impl Group {
     }
 }
 
-/// The devices that may be in a group, and the name of another one that is in it.
+/// The devices that may be in a group, and the name of another one that is in it, or the error of
+/// copying that name.
 struct Others {
     devices: KVec<*mut bindings::device>,
-    stranger: Option<CString>,
+    stranger: Result<Option<CString>>,
 }
 
 impl Others {
@@ -210,9 +211,7 @@ impl Others {
         }
         // SAFETY: The device is valid, as above; the name of a registered device is a C string.
         let name = unsafe { CStr::from_char_ptr((*device).kobj.name) };
-        others.stranger = CString::try_from(name)
-            .or_else(|_| CString::try_from(c"another device"))
-            .ok();
+        others.stranger = CString::try_from(name).map(Some).map_err(Error::from);
         1
     }
 }
