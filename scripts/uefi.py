@@ -213,7 +213,7 @@ def run(plain_boot=10):
     try:
         for good, text in test(Path(os.environ["MINT_UEFI"]), PATIENCE * plain_boot):
             count(good, text)
-    except MachineError as error:
+    except (MachineError, ValueError) as error:
         lines.append(f"  {error}")
         count(False, "what was waited for came")
     lines.append(f"# {NAME}: {time.monotonic() - started:.0f} s")
