@@ -119,6 +119,10 @@ head -c 100000 /boot/vmlinuz >/tmp/short
 printf x >/tmp/tiny
 : >/tmp/empty
 check 'load refuses a kernel that is not there' load_refuses "$ENOENT" "can't read kernel" kernel /none
+start_takes_no_cpu() {
+	refuses "$ENOENT" "can't read kernel" $os/start 1 && ! dmesg | grep 'is now offline'
+}
+check 'start of a kernel that is not there takes no CPU offline' start_takes_no_cpu
 check 'load refuses a directory' load_refuses "$EINVAL" "can't read kernel" kernel /tmp
 check 'load refuses an empty file' load_refuses "$EINVAL" "can't read kernel" kernel /tmp/empty
 check 'load refuses a file of sysfs' load_refuses "$EINVAL" "can't read kernel" kernel /sys/kernel/notes
