@@ -235,10 +235,23 @@ impl Drop for OwnedCpu {
         set_phase(self.cpu, Phase::Returning);
         let result = {
             let _guard = keep_hotplug();
-            // SAFETY: By the type invariants this is a valid CPU, which was online before.
-            unsafe { bindings::add_cpu(self.cpu) }
+            // The platform may have removed the offline CPU (`acpi_processor_remove()`), and
+            // `add_cpu()` does not look for that.
+            // SAFETY: The function returns null for a CPU that has no device.
+            if unsafe { bindings::get_cpu_device(self.cpu) }.is_null() {
+                -(bindings::ENODEV as c_int)
+            } else {
+                // SAFETY: By the type invariants this is a valid CPU, which was online before, and it
+                // has its device.
+                unsafe { bindings::add_cpu(self.cpu) }
+            }
         };
-        if result < 0 {
+        if result == -(bindings::ENODEV as c_int) {
+            pr_warn!(
+                "CPU {} was removed from the machine while it was an OS's\n",
+                self.cpu
+            );
+        } else if result < 0 {
             pr_err!(
                 "CPU {} did not come back online (error {}): try /sys/devices/system/cpu/cpu{}/online\n",
                 self.cpu,

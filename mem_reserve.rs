@@ -18,7 +18,8 @@ use kernel::{
     bindings,
     prelude::*,
     str::CString,
-    sync::{atomic::Atomic, atomic::Relaxed, Arc}, //
+    sync::{atomic::Atomic, atomic::Relaxed, Arc},
+    types::Opaque, //
 };
 
 /// A reserved region, claimed for as long as this lives.
@@ -31,6 +32,9 @@ pub(crate) struct Region {
     arena: Node,
     /// Dropped after `arena`.
     _claim: Option<Node>,
+    /// The name that the nodes point to. The kernel reads it as long as the region is claimed, which
+    /// may be longer than the module is loaded: see `Allocation::drop`.
+    _name: CString,
 }
 
 impl Region {
@@ -77,14 +81,15 @@ impl Region {
             );
             EBUSY
         };
+        let name = CString::try_from(POOL_NAME)?;
         let (claim, arena) = if range.end() <= LOW_END {
             // Below 1 MiB, the kernel marks reserved ranges as busy (e820__reserve_resources()), so
             // nothing can be requested within them. Insert the claim, and allocate from a separate
             // tree.
-            let claim = Node::inserted(range).map_err(|_| busy())?;
-            (Some(claim), Node::detached(range)?)
+            let claim = Node::inserted(range, &name).map_err(|_| busy())?;
+            (Some(claim), Node::detached(range, &name)?)
         } else {
-            (None, Node::requested(range).ok_or_else(busy)?)
+            (None, Node::requested(range, &name).ok_or_else(busy)?)
         };
         Ok(Region {
             range,
@@ -92,6 +97,7 @@ impl Region {
             used: Atomic::new(0),
             arena,
             _claim: claim,
+            _name: name,
         })
     }
 
@@ -105,44 +111,49 @@ impl Region {
         name: &CString,
     ) -> Result<Allocation> {
         let name = CString::try_from(&**name)?;
-        let mut node = KBox::new(empty(&name), GFP_KERNEL)?;
-        let result = match address {
-            Some(start) => {
-                let range = Range::new(start, len).ok_or(EINVAL)?;
-                if !self.range.contains(&range) {
-                    return Err(EBUSY);
-                }
-                node.start = range.start();
-                node.end = range.end() - 1;
-                // SAFETY: The arena is in a tree, and `node` is in none. `node` is a box, so it
-                // stays in place until the allocation has removed it from the tree.
-                unsafe { bindings::request_resource(self.arena.as_ptr(), &mut *node) }
+        let mut resource = empty(&name);
+        if let Some(start) = address {
+            let range = Range::new(start, len).ok_or(EINVAL)?;
+            if !self.range.contains(&range) {
+                return Err(EBUSY);
             }
-            // SAFETY: The arena is in a tree, and `node` is a box that is in none, as above.
-            None => unsafe {
-                bindings::allocate_resource(
+            resource.start = range.start();
+            resource.end = range.end() - 1;
+        }
+        let node = KBox::new(Opaque::new(resource), GFP_KERNEL)?;
+        // SAFETY: The arena is in a tree, and `node` is in none. `node` is a box, so it stays in place
+        // until the allocation has removed it from the tree.
+        let result = unsafe {
+            match address {
+                Some(_) => bindings::request_resource(self.arena.as_ptr(), node.get()),
+                None => bindings::allocate_resource(
                     self.arena.as_ptr(),
-                    &mut *node,
+                    node.get(),
                     len,
                     self.range.start().max(within.start()),
                     self.range.end().min(within.end()) - 1,
                     self.align,
                     None,
                     core::ptr::null_mut(),
-                )
-            },
+                ),
+            }
         };
         if result != 0 {
             return Err(EBUSY);
         }
-        let range = Range::new(node.start, len).ok_or(EINVAL)?;
         self.used.fetch_add(len, Relaxed);
         // INVARIANT: The call above has added `node` to the arena.
-        Ok(Allocation {
-            range,
+        let held = Held {
             node,
+            len,
             region: self.clone(),
             _name: name,
+        };
+        // SAFETY: Nobody changes the start of a node that is in a tree.
+        let start = unsafe { (*held.node.get()).start };
+        Ok(Allocation {
+            range: Range::new(start, len).ok_or(EINVAL)?,
+            held: Some(held),
         })
     }
 }
@@ -151,20 +162,11 @@ impl Region {
 ///
 /// # Invariants
 ///
-/// `node` is in the tree of `region` and covers `range`. Only the owner and the CPUs of its OS
-/// access that memory.
+/// Only the owner and the CPUs of its OS access the memory at `range`, which is that of `held`.
 pub(crate) struct Allocation {
     range: Range,
-    node: KBox<bindings::resource>,
-    region: Arc<Region>,
-    /// The name that `node` points to.
-    _name: CString,
+    held: Option<Held>,
 }
-
-// SAFETY: Only the resource tree accesses the node, under its lock.
-unsafe impl Send for Allocation {}
-// SAFETY: Through a shared reference only `range` is read.
-unsafe impl Sync for Allocation {}
 
 impl Allocation {
     /// Returns the range of the memory.
@@ -179,15 +181,40 @@ impl Drop for Allocation {
         // CPUs of its OS before dropping this.
         if unsafe { phys_memory::scrub(self.range) }.is_err() {
             pr_err!(
-                "no room to map {:#x}-{:#x}: it goes back to the pool unscrubbed\n",
+                "{:#x}-{:#x} can't be mapped to be scrubbed: it is kept until the next boot\n",
                 self.range.start(),
                 self.range.end() - 1
             );
+            // Nobody else may read what an OS has left there.
+            core::mem::forget(self.held.take());
         }
+    }
+}
+
+/// A part of a region that is not free.
+///
+/// # Invariants
+///
+/// `node` is in the tree of `region`, with `len` bytes.
+struct Held {
+    node: KBox<Opaque<bindings::resource>>,
+    len: u64,
+    region: Arc<Region>,
+    /// The name that `node` points to.
+    _name: CString,
+}
+
+// SAFETY: Only the resource tree accesses the node, under its lock.
+unsafe impl Send for Held {}
+// SAFETY: Through a shared reference nothing is accessed.
+unsafe impl Sync for Held {}
+
+impl Drop for Held {
+    fn drop(&mut self) {
         // Before the memory becomes free for others, so that `used` is never too high.
-        self.region.used.fetch_sub(self.range.len(), Relaxed);
+        self.region.used.fetch_sub(self.len, Relaxed);
         // SAFETY: By the type invariants `node` is in the tree.
-        unsafe { bindings::release_resource(&mut *self.node) };
+        unsafe { bindings::release_resource(self.node.get()) };
     }
 }
 
@@ -415,9 +442,9 @@ enum Node {
     /// Made by `__request_region()` in `iomem_resource`.
     Requested(*mut bindings::resource, Range),
     /// Owned by this, and inserted into `iomem_resource`.
-    Inserted(KBox<bindings::resource>),
+    Inserted(KBox<Opaque<bindings::resource>>),
     /// Owned by this; the root of a separate tree.
-    Detached(KBox<bindings::resource>),
+    Detached(KBox<Opaque<bindings::resource>>),
 }
 
 // SAFETY: Only the resource tree's functions access a node, under their lock.
@@ -426,14 +453,15 @@ unsafe impl Send for Node {}
 unsafe impl Sync for Node {}
 
 impl Node {
-    fn requested(range: Range) -> Option<Self> {
-        // SAFETY: `iomem_resource` and the name are static.
+    /// The name must outlive the node, here and in the functions below.
+    fn requested(range: Range, name: &CStr) -> Option<Self> {
+        // SAFETY: `iomem_resource` is static, and the region keeps the name.
         let node = unsafe {
             bindings::__request_region(
                 addr_of_mut!(bindings::iomem_resource),
                 range.start(),
                 range.len(),
-                POOL_NAME.as_char_ptr(),
+                name.as_char_ptr(),
                 0,
             )
         };
@@ -441,31 +469,33 @@ impl Node {
         (!node.is_null()).then_some(Node::Requested(node, range))
     }
 
-    fn boxed(range: Range) -> Result<KBox<bindings::resource>> {
-        let mut node = KBox::new(empty(POOL_NAME), GFP_KERNEL)?;
-        node.start = range.start();
-        node.end = range.end() - 1;
-        Ok(node)
+    fn boxed(range: Range, name: &CStr) -> Result<KBox<Opaque<bindings::resource>>> {
+        let node = bindings::resource {
+            start: range.start(),
+            end: range.end() - 1,
+            ..empty(name)
+        };
+        Ok(KBox::new(Opaque::new(node), GFP_KERNEL)?)
     }
 
-    fn inserted(range: Range) -> Result<Self> {
-        let mut node = Self::boxed(range)?;
+    fn inserted(range: Range, name: &CStr) -> Result<Self> {
+        let node = Self::boxed(range, name)?;
         // SAFETY: The node is in no tree. It is a box, which stays in place until `drop()` has
         // removed it from the tree.
         kernel::error::to_result(unsafe {
-            bindings::insert_resource(addr_of_mut!(bindings::iomem_resource), &mut *node)
+            bindings::insert_resource(addr_of_mut!(bindings::iomem_resource), node.get())
         })?;
         Ok(Node::Inserted(node))
     }
 
-    fn detached(range: Range) -> Result<Self> {
-        Ok(Node::Detached(Self::boxed(range)?))
+    fn detached(range: Range, name: &CStr) -> Result<Self> {
+        Ok(Node::Detached(Self::boxed(range, name)?))
     }
 
     fn as_ptr(&self) -> *mut bindings::resource {
         match self {
             Node::Requested(node, _) => *node,
-            Node::Inserted(node) | Node::Detached(node) => (&raw const **node).cast_mut(),
+            Node::Inserted(node) | Node::Detached(node) => node.get(),
         }
     }
 }
@@ -484,7 +514,7 @@ impl Drop for Node {
             Node::Inserted(node) => {
                 // SAFETY: `inserted()` put the node into the tree. Its children move up, and the
                 // function can't fail for a node that is in the tree.
-                unsafe { bindings::remove_resource(&mut **node) };
+                unsafe { bindings::remove_resource(node.get()) };
             }
             Node::Detached(_) => {}
         }

@@ -78,8 +78,7 @@ impl Cpus<'_> {
         let purpose = timing.measure(Phase::Tables, || unsafe { self.write_tables(told) })?;
         // Resets all CPUs, so that they leave the first OS's idle loop. The kernel starts the other
         // CPUs itself.
-        let apic_ids = self.cpus.iter().map(OwnedCpu::apic_id);
-        timing.measure(Phase::Reset, || self.apic.init(apic_ids))?;
+        timing.measure(Phase::Reset, || self.apic.init(self.cpus))?;
         let first = self.cpus.first().ok_or(EINVAL)?;
         let (span, result) = Span::of(|| self.wake(first, &purpose));
         timing.set(Phase::Entry, span);
@@ -152,7 +151,7 @@ impl Cpus<'_> {
     ///
     /// The memory of the layout must belong to the OS.
     pub(crate) unsafe fn park(&mut self) -> Result {
-        self.apic.init(self.cpus.iter().map(OwnedCpu::apic_id))?;
+        self.apic.init(self.cpus)?;
         for cpu in self.cpus {
             self.wake(cpu, &Purpose::Park).inspect_err(|_| {
                 pr_err!(
@@ -161,7 +160,7 @@ impl Cpus<'_> {
                     cpu.number()
                 );
             })?;
-            self.apic.init(core::iter::once(cpu.apic_id()))?;
+            self.apic.init(core::slice::from_ref(cpu))?;
         }
         Ok(())
     }
@@ -174,12 +173,15 @@ impl Cpus<'_> {
         // SAFETY: The page belongs to the OS, and all its CPUs have been reset, so none of them
         // runs in the page.
         unsafe { trampoline.prepare(purpose) };
-        self.apic.startup(cpu.apic_id(), page)?;
+        // SAFETY: The page has the trampoline, which does what `purpose` says in the OS's memory.
+        unsafe { self.apic.startup(cpu, page) }?;
         let answer = match trampoline.wait(FIRST_LIMIT) {
             Err(Stage::NONE) => {
                 // The INIT-SIPI-SIPI protocol has a second startup IPI; a CPU that took the first
                 // ignores it.
-                self.apic.startup(cpu.apic_id(), page)?;
+                // SAFETY: The page has the trampoline, which does what `purpose` says in the OS's
+                // memory.
+                unsafe { self.apic.startup(cpu, page) }?;
                 trampoline.wait(ANSWER_LIMIT)
             }
             Err(_) => trampoline.wait(ANSWER_LIMIT),
@@ -259,7 +261,9 @@ impl Cpus<'_> {
 /// Returns the assembled EFI runtime services.
 fn efi_runtime(width: efi::Width) -> &'static [u8] {
     match width {
-        efi::Width::Bits32 => assembled!(mint_efi_runtime32, mint_efi_runtime32_end),
-        efi::Width::Bits64 => assembled!(mint_efi_runtime, mint_efi_runtime_end),
+        // SAFETY: The start and the end of one object in `.rodata` (firmware/efi_runtime32.S).
+        efi::Width::Bits32 => unsafe { assembled!(mint_efi_runtime32, mint_efi_runtime32_end) },
+        // SAFETY: The start and the end of one object in `.rodata` (firmware/efi_runtime.S).
+        efi::Width::Bits64 => unsafe { assembled!(mint_efi_runtime, mint_efi_runtime_end) },
     }
 }

@@ -2,8 +2,12 @@
 
 //! Access to the code of assembler files that the first OS copies but does not execute.
 
-/// Returns the bytes between two symbols, which must be the start and the end of one object in
-/// `.rodata`.
+/// Returns the bytes between two symbols.
+///
+/// # Safety
+///
+/// The symbols must be the start and the end of one object in `.rodata`, which is initialised and
+/// never written. The macro's user must say so, in an unsafe block around it.
 macro_rules! assembled {
     ($start:ident, $end:ident) => {{
         extern "C" {
@@ -11,9 +15,7 @@ macro_rules! assembled {
             static $end: u8;
         }
         let (start, end) = (&raw const $start, &raw const $end);
-        // SAFETY: The user of the macro guarantees that the symbols are the start and the end of
-        // one object in `.rodata`, which is initialised and never written.
-        unsafe { ::core::slice::from_raw_parts(start, end.offset_from(start) as usize) }
+        ::core::slice::from_raw_parts(start, end.offset_from(start) as usize)
     }};
 }
 pub(crate) use assembled;

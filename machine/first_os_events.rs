@@ -135,7 +135,8 @@ impl Reboot {
         for _ in 0..2 {
             // `send_init()` logs an IPI that was not delivered.
             cpu_offline::for_each_held(|apic_id, _| {
-                let _ = apic.send_init(apic_id);
+                // SAFETY: An OS holds the CPU, and keeps it meanwhile.
+                let _ = unsafe { apic.send_init(apic_id) };
             });
             apic.wait_reset();
         }

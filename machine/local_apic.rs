@@ -6,6 +6,7 @@
 //! "Advanced Programmable Interrupt Controller", and 10.4.4 for the protocol.
 
 use crate::{
+    cpu_offline::OwnedCpu,
     firmware::acpi::XAPIC_ID_MAX,
     linux::{
         errno::ESHUTDOWN,
@@ -103,15 +104,15 @@ impl LocalApic {
         matches!(self.registers, Registers::X2Apic)
     }
 
-    /// Resets the CPUs with these APIC IDs by INIT. After that, each waits for a startup IPI and
-    /// executes nothing.
+    /// Resets CPUs of an OS by INIT. After that, each waits for a startup IPI and executes nothing.
     ///
     /// # Errors
     ///
     /// `EIO` if an IPI was not delivered.
-    pub(crate) fn init(&self, apic_ids: impl Iterator<Item = u32>) -> Result {
-        for id in apic_ids {
-            self.send_init(id)?;
+    pub(crate) fn init(&self, cpus: &[OwnedCpu]) -> Result {
+        for cpu in cpus {
+            // SAFETY: An `OwnedCpu` is an OS's.
+            unsafe { self.send_init(cpu.apic_id()) }?;
         }
         self.wait_reset();
         Ok(())
@@ -123,7 +124,11 @@ impl LocalApic {
     /// # Errors
     ///
     /// `EIO` if an IPI was not delivered.
-    pub(crate) fn send_init(&self, apic_id: u32) -> Result {
+    ///
+    /// # Safety
+    ///
+    /// The CPU with this APIC ID must be an OS's: the INIT ends whatever runs there.
+    pub(crate) unsafe fn send_init(&self, apic_id: u32) -> Result {
         self.registers
             .send(apic_id, MODE_INIT | LEVEL_ASSERT | TRIGGER_LEVEL)?;
         // CPUs before the Pentium 4 need the INIT de-asserted; later CPUs ignore this IPI.
@@ -136,19 +141,23 @@ impl LocalApic {
         fsleep(Delta::from_millis(10));
     }
 
-    /// Starts the CPU with this APIC ID, after an INIT, at the page at `address` below 1 MiB.
+    /// Starts `cpu`, after an INIT, at the page at `address` below 1 MiB.
     ///
     /// # Errors
     ///
     /// `EIO` if the IPI was not delivered, `ESHUTDOWN` after [`LocalApic::close`].
-    pub(crate) fn startup(&self, apic_id: u32, address: u64) -> Result {
+    ///
+    /// # Safety
+    ///
+    /// The page must contain code that keeps to the memory of the CPU's OS.
+    pub(crate) unsafe fn startup(&self, cpu: &OwnedCpu, address: u64) -> Result {
         let gate = self.gate.lock();
         let _held = exclusive::hold();
         if *gate == Gate::Closed {
             return Err(ESHUTDOWN.into());
         }
         let vector = (address >> 12) as u32 & 0xff;
-        self.registers.send(apic_id, MODE_STARTUP | vector)
+        self.registers.send(cpu.apic_id(), MODE_STARTUP | vector)
     }
 
     /// Refuses all further calls of [`LocalApic::startup`].

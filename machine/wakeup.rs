@@ -202,5 +202,6 @@ impl Trampoline {
 
 /// Returns the assembled code.
 fn code() -> &'static [u8] {
-    assembled!(mint_trampoline, mint_trampoline_end)
+    // SAFETY: The start and the end of one object in `.rodata` (trampoline.S).
+    unsafe { assembled!(mint_trampoline, mint_trampoline_end) }
 }
