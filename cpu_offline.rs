@@ -426,7 +426,7 @@ impl CpuSet {
 
     /// Returns the CPUs in ascending order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = CpuId> + '_ {
-        possible_cpus().filter(|&cpu| self.0.test(cpu))
+        cpu_ids().filter(|&cpu| self.0.test(cpu))
     }
 }
 
@@ -436,15 +436,18 @@ impl PartialEq for CpuSet {
     }
 }
 
-fn possible_cpus() -> impl Iterator<Item = CpuId> {
+fn cpu_ids() -> impl Iterator<Item = CpuId> {
     (0..nr_cpu_ids()).filter_map(CpuId::from_u32)
 }
 
 /// Returns whether a possible CPU of the machine has this APIC ID.
 pub(crate) fn apic_id_exists(id: u32) -> bool {
-    possible_cpus().any(|cpu| apic_id(cpu) == id)
+    // SAFETY: `__cpu_possible_mask` is static, and constant after boot.
+    let possible = unsafe { Cpumask::from_raw(addr_of!(bindings::__cpu_possible_mask)) };
+    cpu_ids().any(|cpu| possible.test(cpu) && apic_id(cpu) == id)
 }
 
+/// Returns the APIC ID of `cpu`, which must be a possible CPU.
 fn apic_id(cpu: CpuId) -> u32 {
     // SAFETY: `__per_cpu_offset` is constant after boot, and has an entry for each possible CPU.
     let offset = unsafe { *addr_of!(bindings::__per_cpu_offset[cpu.as_u32() as usize]) };

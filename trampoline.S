@@ -52,7 +52,7 @@ SYM_DATA_START(mint_trampoline)
 	movw	%cs, %ax
 	movw	%ax, %ds
 
-	/* Caches are disabled after INIT. */
+	/* INIT leaves CD and NW as they were (Intel SDM volume 3, "Processor States Following ... INIT"). */
 	movl	%cr0, %eax
 	andl	$~(X86_CR0_CD | X86_CR0_NW), %eax
 	movl	%eax, %cr0
