@@ -147,7 +147,8 @@ unsafe extern "C" fn prepare(cpu: c_uint) -> c_int {
                 &*owner.os,
                 &*owner.os
             );
-            EBUSY.to_errno()
+            // Not EBUSY, after which `cpu_subsys_online()` (drivers/base/cpu.c) tries five times more.
+            EPERM.to_errno()
         }
         None => 0,
     }

@@ -36,11 +36,11 @@ stress() {
 }
 check "CPU 1 goes offline and online 100 times" stress
 check 'the successor has not missed a tick' ticks_on os1
-check 'its CPU does not come online' refuses "$EBUSY" "CPU 2 belongs to 'os1'" $cpus/cpu2/online 1
+check 'its CPU does not come online' refuses "$EPERM" "CPU 2 belongs to 'os1'" $cpus/cpu2/online 1
 check 'its CPUs are still its own' is $cpus/online 0-1
 
 check 'it powers off, and is halted' goes os1 'poweroff -f' halted
-check 'its CPU still does not come online' refuses "$EBUSY" "CPU 2 belongs to 'os1'" $cpus/cpu2/online 1
+check 'its CPU still does not come online' refuses "$EPERM" "CPU 2 belongs to 'os1'" $cpus/cpu2/online 1
 check 'the first OS still does not go to sleep' refuses "$EBUSY" "'os1'" $sleep_file mem
 drop_os os1
 check 'all CPUs are back' is $cpus/online 0-3

@@ -31,7 +31,8 @@ check 'load refuses a running OS' refuses "$EBUSY" 'runs already' $os/load 1
 check 'a running OS is not configured' refuses "$EBUSY" "write 1 to 'stop' first" $os/memory 64M
 check 'a running OS is not removed' refuses "$EBUSY" "write 1 to 'stop' first" $MINT/remove os1
 check 'rmmod is refused' sh -c '! rmmod mint'
-check 'its CPU does not come online' refuses "$EBUSY" "CPU 2 belongs to 'os1'" $cpus/cpu2/online 1
+check 'its CPU does not come online' refuses "$EPERM" "CPU 2 belongs to 'os1'" $cpus/cpu2/online 1
+check 'the kernel tried that once' test "$(dmesg | grep -c "CPU 2 belongs to 'os1'")" = 1
 put $MINT/add os2
 check 'its CPU is not for another OS' refuses "$EBUSY" "CPU 3 belongs to 'os1'" $MINT/os2/cpus 3
 
