@@ -130,11 +130,22 @@ const PANIC_AT_ONCE: i32 = -1;
 /// ranges in all, the first that it meets.
 const RESERVED_PORTS: &str = "0x2e,2,0x4e,2";
 
-/// Initcalls that the kernel must skip. The first makes the device of the PC speaker, whose driver
-/// writes to ports 0x42, 0x43 and 0x61. The second reads port 0x87 to see whether there is a DMA
-/// controller. The third reads from the chipset why an AMD machine was last reset, and clears that.
-/// A kernel ignores names that it does not have.
-const BLACKLISTED_INITCALLS: &str = "add_pcspkr,i8237A_init_ops,print_s5_reset_status_mmio";
+/// Initcalls that the kernel must skip. A kernel ignores names that it does not have.
+///
+/// - `add_pcspkr()` makes the device of the PC speaker, whose driver writes to ports 0x42, 0x43
+///   and 0x61.
+/// - `i8237A_init_ops()` reads port 0x87 to see whether there is a DMA controller.
+/// - `print_s5_reset_status_mmio()` reads from the chipset why an AMD machine was last reset, and
+///   clears that.
+/// - `sgx_init()` finds the machine's whole enclave memory (EPC) by CPUID, and removes each page
+///   from the enclave that it belongs to.
+/// - `thermal_throttle_init_device()` gives each package a page of the kernel for hardware feedback
+///   (HFI), to which the package then writes, and handles interrupts that the whole package gets.
+/// - `resctrl_late_init()` (6.1, 6.12) or `resctrl_arch_late_init()` (7.3) resets the cache masks
+///   and bandwidth limits that all CPUs of a cache share.
+const BLACKLISTED_INITCALLS: &str =
+    "add_pcspkr,i8237A_init_ops,print_s5_reset_status_mmio,sgx_init,\
+     thermal_throttle_init_device,resctrl_late_init,resctrl_arch_late_init";
 
 /// The length of a console's name that the decompressor reads (`parse_console_uart8250()`).
 const CONSOLE_LEN: usize = 64;

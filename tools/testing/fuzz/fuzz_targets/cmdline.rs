@@ -38,12 +38,13 @@ const REFUSED: &[&[u8]] = &[
     b"earlyprintk",
 ];
 
-/// What keeps it from devices of the first OS; it must come before what is given of its name.
+/// What keeps it off shared hardware; it must come before what is given of its name.
 const PORTS: [(&[u8], &[u8]); 2] = [
     (b"reserve", b"0x2e,2,0x4e,2"),
     (
         b"initcall_blacklist",
-        b"add_pcspkr,i8237A_init_ops,print_s5_reset_status_mmio",
+        b"add_pcspkr,i8237A_init_ops,print_s5_reset_status_mmio,sgx_init,\
+          thermal_throttle_init_device,resctrl_late_init,resctrl_arch_late_init",
     ),
 ];
 
