@@ -111,10 +111,11 @@ const PCI_OPTIONS: &[&str] = &[
 /// The PCI configuration ports and their number, in the syntax of `reserve=`.
 const PCI_PORTS: &str = "0xcf8,8";
 
-/// Parameters that make the decompressor access hardware or tables that are not the successor's:
-/// `console_init()` in `arch/x86/boot/early_serial_console.c`, `get_cmdline_acpi_rsdp()` in
-/// `arch/x86/boot/compressed/acpi.c`.
-const DECOMPRESSOR: &[&str] = &["acpi_rsdp", "console", "earlyprintk"];
+/// Refused parameters that the decompressor reads: `console_init()` in
+/// `arch/x86/boot/early_serial_console.c`, `get_cmdline_acpi_rsdp()` in
+/// `arch/x86/boot/compressed/acpi.c`, `parse_mem_encrypt()` in `arch/x86/boot/compressed/misc.c`
+/// (in 6.1 `sme_enable()`, which parses the line in the same way).
+const DECOMPRESSOR: &[&str] = &["acpi_rsdp", "console", "earlyprintk", "mem_encrypt"];
 
 /// The delay between a panic and the reboot; [`PANIC_AT_ONCE`] means none. Mint sets the sysctl
 /// rather than `panic=`, since the kernel applies sysctl parameters only when it starts init.
@@ -300,7 +301,8 @@ fn decompressor_params(line: &str) -> impl Iterator<Item = Param<'_>> {
     })
 }
 
-/// Refuses the parameters in [`REFUSED`], and a console on another port than `own`.
+/// Refuses the parameters in [`REFUSED`], encrypted memory, and a console on another port than
+/// `own`.
 fn refuse_foreign<'a>(param: &Param<'a>, own: Option<u16>) -> Result<(), Error<'a>> {
     let conflict = |why| Error::Conflict {
         given: param.text,
@@ -313,6 +315,12 @@ fn refuse_foreign<'a>(param: &Param<'a>, own: Option<u16>) -> Result<(), Error<'
     if param.is("efi") && value.split(',').any(|option| option == "noruntime") {
         return Err(conflict(
             "without EFI a reboot in it resets the whole machine",
+        ));
+    }
+    // Nothing writes back the caches of a CPU when it is stopped.
+    if param.is("mem_encrypt") && value != "off" {
+        return Err(conflict(
+            "its encrypted data in the caches could overwrite other data once it is stopped",
         ));
     }
     // A bare number means a ttyS as well (console_setup()).

@@ -139,6 +139,7 @@ fn check(given: &[u8], line: &[u8], facts: &Facts) {
     let values = |name| all_of(name).flat_map(|value| value.split(|&byte| byte == b','));
     assert!(!facts.efi || values(b"efi").any(|option| option == b"runtime"));
     assert!(values(b"efi").all(|option| option != b"noruntime"));
+    assert!(all_of(b"mem_encrypt").all(|value| value == b"off"));
     if facts.pci {
         check_pci(&params, facts);
     }
@@ -165,6 +166,8 @@ fn check(given: &[u8], line: &[u8], facts: &Facts) {
     // The same for what the decompressor finds.
     assert_eq!(boot_code::find_option(line, b"earlyprintk", 32), None);
     assert_eq!(boot_code::find_option(line, b"acpi_rsdp", 19), None);
+    let encryption = boot_code::find_option(line, b"mem_encrypt", 16);
+    assert!(encryption.is_none_or(|value| value == b"off"));
     let boot_port = boot_code::console_port(line);
     assert!(boot_port.is_none() || boot_port == port);
 }

@@ -135,7 +135,7 @@ put $os/initrd /boot/initrd
 
 # Command lines that would undo what keeps systems apart.
 for value in no_ipi_broadcast=0 memmap=1G acpi=off noapic apic=bigsmp tsc=unstable pci=conf1 \
-	tsc_early_khz=1 8250.nr_uarts=4 reboot=k reboot=pci,force noefi efi=debug,noruntime panic=x hpet=force kgdboc=ttyS0 bootconfig i8042.nopnp console=ttyS0 earlycon=uart8250,io,0x3f8; do
+	tsc_early_khz=1 8250.nr_uarts=4 reboot=k reboot=pci,force noefi efi=debug,noruntime panic=x hpet=force mem_encrypt=on kgdboc=ttyS0 bootconfig i8042.nopnp console=ttyS0 earlycon=uart8250,io,0x3f8; do
 	check "load refuses cmdline '$value'" load_refuses "$EINVAL" "'$value' can't be used" cmdline "a $value"
 done
 check 'load refuses a cmdline that is too long with what is added' load_refuses "$EINVAL" 'longer than' \

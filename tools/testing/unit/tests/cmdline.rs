@@ -158,6 +158,7 @@ fn what_is_added() {
             None,
             "8250.nr_uarts=0 reserve=0x300,32 initcall_blacklist=foo",
         ),
+        ("mem_encrypt=off", None, "8250.nr_uarts=0 mem_encrypt=off"),
         // Names that only begin like others.
         (
             "acpi_osi=Linux hpetx apicpmtimer",
@@ -238,6 +239,10 @@ fn conflicts() {
         ("efi=noruntime", "efi=noruntime"),
         ("efi=debug,noruntime", "efi=debug,noruntime"),
         ("efi=debug efi=\"noruntime\"", "efi=\"noruntime\""),
+        ("mem_encrypt=on", "mem_encrypt=on"),
+        ("mem_encrypt=off mem_encrypt=on", "mem_encrypt=on"),
+        ("mem_encrypt=\"on\"", "mem_encrypt=\"on\""),
+        ("mem_encrypt", "mem_encrypt"),
         ("hpet=force", "hpet=force"),
         ("earlyprintk=serial", "earlyprintk=serial"),
         ("earlyprintk", "earlyprintk"),
@@ -267,6 +272,8 @@ fn conflicts() {
             "console=uart8250,io,0x3f8,9600",
         ),
         ("-- acpi_rsdp=0x1000", "acpi_rsdp=0x1000"),
+        ("-- mem_encrypt=on", "mem_encrypt=on"),
+        ("foo=\"a mem_encrypt=on b\"", "mem_encrypt=on"),
     ] {
         let result = line(given, COM2);
         let Err(Error::Conflict { given: told, why }) = result else {
