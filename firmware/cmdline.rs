@@ -111,10 +111,11 @@ const PCI_OPTIONS: &[&str] = &[
 /// The PCI configuration ports and their number, in the syntax of `reserve=`.
 const PCI_PORTS: &str = "0xcf8,8";
 
-/// Parameters that make the decompressor access hardware or tables that are not the successor's:
-/// `console_init()` in `arch/x86/boot/early_serial_console.c`, `get_cmdline_acpi_rsdp()` in
-/// `arch/x86/boot/compressed/acpi.c`.
-const DECOMPRESSOR: &[&str] = &["acpi_rsdp", "console", "earlyprintk"];
+/// Refused parameters that the decompressor reads: `console_init()` in
+/// `arch/x86/boot/early_serial_console.c`, `get_cmdline_acpi_rsdp()` in
+/// `arch/x86/boot/compressed/acpi.c`, `parse_mem_encrypt()` in `arch/x86/boot/compressed/misc.c`
+/// (in 6.1 `sme_enable()`, which parses the line in the same way).
+const DECOMPRESSOR: &[&str] = &["acpi_rsdp", "console", "earlyprintk", "mem_encrypt"];
 
 /// The delay between a panic and the reboot; [`PANIC_AT_ONCE`] means none. Mint sets the sysctl
 /// rather than `panic=`, since the kernel applies sysctl parameters only when it starts init.
@@ -130,11 +131,22 @@ const PANIC_AT_ONCE: i32 = -1;
 /// ranges in all, the first that it meets.
 const RESERVED_PORTS: &str = "0x2e,2,0x4e,2";
 
-/// Initcalls that the kernel must skip. The first makes the device of the PC speaker, whose driver
-/// writes to ports 0x42, 0x43 and 0x61. The second reads port 0x87 to see whether there is a DMA
-/// controller. The third reads from the chipset why an AMD machine was last reset, and clears that.
-/// A kernel ignores names that it does not have.
-const BLACKLISTED_INITCALLS: &str = "add_pcspkr,i8237A_init_ops,print_s5_reset_status_mmio";
+/// Initcalls that the kernel must skip. A kernel ignores names that it does not have.
+///
+/// - `add_pcspkr()` makes the device of the PC speaker, whose driver writes to ports 0x42, 0x43
+///   and 0x61.
+/// - `i8237A_init_ops()` reads port 0x87 to see whether there is a DMA controller.
+/// - `print_s5_reset_status_mmio()` reads from the chipset why an AMD machine was last reset, and
+///   clears that.
+/// - `sgx_init()` finds the machine's whole enclave memory (EPC) by CPUID, and removes each page
+///   from the enclave that it belongs to.
+/// - `thermal_throttle_init_device()` gives each package a page of the kernel for hardware feedback
+///   (HFI), to which the package then writes, and handles interrupts that the whole package gets.
+/// - `resctrl_late_init()` (6.1, 6.12) or `resctrl_arch_late_init()` (7.3) resets the cache masks
+///   and bandwidth limits that all CPUs of a cache share.
+const BLACKLISTED_INITCALLS: &str =
+    "add_pcspkr,i8237A_init_ops,print_s5_reset_status_mmio,sgx_init,\
+     thermal_throttle_init_device,resctrl_late_init,resctrl_arch_late_init";
 
 /// The length of a console's name that the decompressor reads (`parse_console_uart8250()`).
 const CONSOLE_LEN: usize = 64;
@@ -289,7 +301,8 @@ fn decompressor_params(line: &str) -> impl Iterator<Item = Param<'_>> {
     })
 }
 
-/// Refuses the parameters in [`REFUSED`], and a console on another port than `own`.
+/// Refuses the parameters in [`REFUSED`], encrypted memory, and a console on another port than
+/// `own`.
 fn refuse_foreign<'a>(param: &Param<'a>, own: Option<u16>) -> Result<(), Error<'a>> {
     let conflict = |why| Error::Conflict {
         given: param.text,
@@ -302,6 +315,12 @@ fn refuse_foreign<'a>(param: &Param<'a>, own: Option<u16>) -> Result<(), Error<'
     if param.is("efi") && value.split(',').any(|option| option == "noruntime") {
         return Err(conflict(
             "without EFI a reboot in it resets the whole machine",
+        ));
+    }
+    // Nothing writes back the caches of a CPU when it is stopped.
+    if param.is("mem_encrypt") && value != "off" {
+        return Err(conflict(
+            "its encrypted data in the caches could overwrite other data once it is stopped",
         ));
     }
     // A bare number means a ttyS as well (console_setup()).

@@ -182,8 +182,17 @@ impl Drop for OpenFile {
 ///
 /// Those of open(2) and read(2); `EINVAL` if the text is not UTF-8.
 pub(crate) fn read_text<'a>(path: &CStr, buffer: &'a mut [u8]) -> Result<&'a str> {
-    let bytes = OpenFile::open(path)?.read_start(buffer)?;
+    let bytes = read_bytes(path, buffer)?;
     Ok(core::str::from_utf8(bytes).map_err(|_| EINVAL)?.trim_end())
+}
+
+/// Reads the start of a file, such as one in /sys, into `buffer`.
+///
+/// # Errors
+///
+/// Those of open(2) and read(2).
+pub(crate) fn read_bytes<'a>(path: &CStr, buffer: &'a mut [u8]) -> Result<&'a [u8]> {
+    OpenFile::open(path)?.read_start(buffer)
 }
 
 /// The contents of a file.

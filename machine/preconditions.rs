@@ -4,7 +4,7 @@
 
 use crate::linux::errno::EOPNOTSUPP;
 use crate::{
-    linux::file::read_text,
+    linux::file::{read_bytes, read_text},
     memory::kernel_params::{memparse, params},
 };
 use core::ptr::addr_of;
@@ -24,6 +24,14 @@ pub(crate) fn check_machine(cmdline: &str) -> Result {
         pr_err!("memory encryption (SME, SEV, TDX) is on: successors could not read what is copied for them; boot with mem_encrypt=off\n");
         return Err(EOPNOTSUPP.into());
     }
+    if let Some((hypervisor, page)) = shared_guest_page() {
+        pr_err!("the first OS is a guest of {hypervisor}: a successor would take its {page} from it; use a machine or a virtual machine without {hypervisor}\n");
+        return Err(EOPNOTSUPP.into());
+    }
+    if is_started_by_tboot() {
+        pr_err!("the first OS was started by tboot: with Intel TXT, CPUs don't answer the INIT that stops a successor; boot without tboot\n");
+        return Err(EOPNOTSUPP.into());
+    }
     // The kernel uses the last such parameter, and takes any number but 0 for true
     // (apic_ipi_shorthand(), arch/x86/kernel/apic/ipi.c).
     let no_broadcast = params(cmdline)
@@ -39,6 +47,12 @@ pub(crate) fn check_machine(cmdline: &str) -> Result {
         pr_err!("the TSC's frequency is unknown, and it is the only clock of a successor\n");
         return Err(EOPNOTSUPP.into());
     }
+    // Only a warning: a watchdog that runs late, as in a virtual machine on a busy host, makes the
+    // kernel distrust a TSC that is good.
+    // SAFETY: The function only reads a flag.
+    if unsafe { bindings::check_tsc_unstable() } != 0 {
+        pr_warn!("the first OS found the TSC unstable (its log says why), but it is the only clock of a successor: the time there may jump\n");
+    }
     Ok(())
 }
 
@@ -51,6 +65,42 @@ fn is_memory_encrypted() -> bool {
 #[cfg(not(CONFIG_ARCH_HAS_CC_PLATFORM))]
 fn is_memory_encrypted() -> bool {
     false
+}
+
+/// Returns the name of the hypervisor that the first OS is a guest of, and of its page in the first
+/// OS's memory, if there can be only one such page in a virtual machine. A successor would find the
+/// hypervisor by CPUID, and replace the page by one of its own (`hyperv_init()` in
+/// `arch/x86/hyperv/hv_init.c`, `xen_hvm_init_shared_info()` in `arch/x86/xen/enlighten_hvm.c`).
+#[cfg(CONFIG_HYPERVISOR_GUEST)]
+fn shared_guest_page() -> Option<(&'static str, &'static str)> {
+    // enum x86_hypervisor_type, arch/x86/include/asm/hypervisor.h
+    const X86_HYPER_MS_HYPERV: c_uint = 2;
+    const X86_HYPER_XEN_PV: c_uint = 3;
+    const X86_HYPER_XEN_HVM: c_uint = 4;
+    extern "C" {
+        static x86_hyper_type: c_uint;
+    }
+    // SAFETY: `x86_hyper_type` is an integer that does not change after boot.
+    match unsafe { x86_hyper_type } {
+        X86_HYPER_MS_HYPERV => Some(("Hyper-V", "hypercall page")),
+        X86_HYPER_XEN_PV | X86_HYPER_XEN_HVM => Some(("Xen", "shared information page")),
+        _ => None,
+    }
+}
+
+#[cfg(not(CONFIG_HYPERVISOR_GUEST))]
+fn shared_guest_page() -> Option<(&'static str, &'static str)> {
+    None
+}
+
+/// Returns whether tboot has started the first OS in a measured environment (Intel TXT). The kernel
+/// doesn't tell modules (`tboot_enabled()`), but its boot parameters do.
+fn is_started_by_tboot() -> bool {
+    /// Offset of `tboot_addr` in `struct boot_params`, arch/x86/include/uapi/asm/bootparam.h.
+    const TBOOT_ADDR: usize = 0x58;
+    let mut start = [0; TBOOT_ADDR + size_of::<u64>()];
+    read_bytes(c"/sys/kernel/boot_params/data", &mut start)
+        .is_ok_and(|start| start.iter().skip(TBOOT_ADDR).any(|&byte| byte != 0))
 }
 
 /// Returns the frequency of the TSC in kHz.

@@ -38,12 +38,13 @@ const REFUSED: &[&[u8]] = &[
     b"earlyprintk",
 ];
 
-/// What keeps it from devices of the first OS; it must come before what is given of its name.
+/// What keeps it off shared hardware; it must come before what is given of its name.
 const PORTS: [(&[u8], &[u8]); 2] = [
     (b"reserve", b"0x2e,2,0x4e,2"),
     (
         b"initcall_blacklist",
-        b"add_pcspkr,i8237A_init_ops,print_s5_reset_status_mmio",
+        b"add_pcspkr,i8237A_init_ops,print_s5_reset_status_mmio,sgx_init,\
+          thermal_throttle_init_device,resctrl_late_init,resctrl_arch_late_init",
     ),
 ];
 
@@ -138,6 +139,7 @@ fn check(given: &[u8], line: &[u8], facts: &Facts) {
     let values = |name| all_of(name).flat_map(|value| value.split(|&byte| byte == b','));
     assert!(!facts.efi || values(b"efi").any(|option| option == b"runtime"));
     assert!(values(b"efi").all(|option| option != b"noruntime"));
+    assert!(all_of(b"mem_encrypt").all(|value| value == b"off"));
     if facts.pci {
         check_pci(&params, facts);
     }
@@ -164,6 +166,8 @@ fn check(given: &[u8], line: &[u8], facts: &Facts) {
     // The same for what the decompressor finds.
     assert_eq!(boot_code::find_option(line, b"earlyprintk", 32), None);
     assert_eq!(boot_code::find_option(line, b"acpi_rsdp", 19), None);
+    let encryption = boot_code::find_option(line, b"mem_encrypt", 16);
+    assert!(encryption.is_none_or(|value| value == b"off"));
     let boot_port = boot_code::console_port(line);
     assert!(boot_port.is_none() || boot_port == port);
 }

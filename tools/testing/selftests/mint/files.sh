@@ -135,7 +135,7 @@ put $os/initrd /boot/initrd
 
 # Command lines that would undo what keeps systems apart.
 for value in no_ipi_broadcast=0 memmap=1G acpi=off noapic apic=bigsmp tsc=unstable pci=conf1 \
-	tsc_early_khz=1 8250.nr_uarts=4 reboot=k reboot=pci,force noefi efi=debug,noruntime panic=x hpet=force kgdboc=ttyS0 bootconfig i8042.nopnp console=ttyS0 earlycon=uart8250,io,0x3f8; do
+	tsc_early_khz=1 8250.nr_uarts=4 reboot=k reboot=pci,force noefi efi=debug,noruntime panic=x hpet=force mem_encrypt=on kgdboc=ttyS0 bootconfig i8042.nopnp console=ttyS0 earlycon=uart8250,io,0x3f8; do
 	check "load refuses cmdline '$value'" load_refuses "$EINVAL" "'$value' can't be used" cmdline "a $value"
 done
 check 'load refuses a cmdline that is too long with what is added' load_refuses "$EINVAL" 'longer than' \
@@ -157,7 +157,7 @@ check '/proc/iomem shows the OS' grep -q '40000000-47ffffff : os1' /proc/iomem
 check 'memory_free is less' is $MINT/memory_free $(((960 - 128) << 20))
 check 'low_memory_free is less' is $MINT/low_memory_free $((LOW_FREE - (36 << 10)))
 check 'command_line ends with what was given' grep -q ' quiet -- memmap=1G$' $os/command_line
-check 'command_line has what is added' grep -q '^no_ipi_broadcast=1 tsc_early_khz=[0-9]* tsc=reliable pci=off kvm.enable_virt_at_load=0 reserve=0x2e,2,0x4e,2 initcall_blacklist=add_pcspkr,i8237A_init_ops,print_s5_reset_status_mmio panic=0 8250.nr_uarts=0 reboot=efi,panic_warm efi=runtime sysctl.kernel.panic=-1 ' $os/command_line
+check 'command_line has what is added' grep -q '^no_ipi_broadcast=1 tsc_early_khz=[0-9]* tsc=reliable pci=off kvm.enable_virt_at_load=0 reserve=0x2e,2,0x4e,2 initcall_blacklist=add_pcspkr,i8237A_init_ops,print_s5_reset_status_mmio,sgx_init,thermal_throttle_init_device,resctrl_late_init,resctrl_arch_late_init panic=0 8250.nr_uarts=0 reboot=efi,panic_warm efi=runtime sysctl.kernel.panic=-1 ' $os/command_line
 check 'a loaded OS has no log yet' fails "$ENODATA" cat $os/dmesg
 check 'load refuses a loaded OS' refuses "$EBUSY" 'loaded already' $os/load 1
 for file in cpus memory kernel initrd cmdline console; do

@@ -91,6 +91,7 @@ static const char *const parameters[] = {
 	"", "quiet", "a=1 \"b=2 3\" -- init", "tsc=reliable", "pci=off", "panic=0", "panic=10",
 	"memmap=1G", "acpi=off", "noapic", "apic=bigsmp", "tsc=unstable", "no_ipi_broadcast=0",
 	"tsc_early_khz=1", "8250.nr_uarts=4", "earlyprintk=ttyS0", "efi=noruntime", "noefi",
+	"mem_encrypt=on",
 	"console=ttyS0", "console=uart8250,io,0x2f8", "console=uart,io,0x3f8", "earlycon",
 	"\"noapic ", "a\nb", "a\tb", "\x7f", "\xc3\xa4", "%s%n%p", "'{}' {:?}",
 };

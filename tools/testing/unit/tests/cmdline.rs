@@ -9,11 +9,13 @@ const COM2: Option<u16> = Some(0x2f8);
 const FIRST: &str =
     "no_ipi_broadcast=1 tsc_early_khz=2100000 tsc=reliable pci=off kvm.enable_virt_at_load=0 \
      reserve=0x2e,2,0x4e,2 \
-     initcall_blacklist=add_pcspkr,i8237A_init_ops,print_s5_reset_status_mmio panic=0";
+     initcall_blacklist=add_pcspkr,i8237A_init_ops,print_s5_reset_status_mmio,sgx_init,\
+     thermal_throttle_init_device,resctrl_late_init,resctrl_arch_late_init panic=0";
 
 /// What keeps it from devices of the first OS, in [`FIRST`].
 const PORTS: &str = "reserve=0x2e,2,0x4e,2 \
-     initcall_blacklist=add_pcspkr,i8237A_init_ops,print_s5_reset_status_mmio";
+     initcall_blacklist=add_pcspkr,i8237A_init_ops,print_s5_reset_status_mmio,sgx_init,\
+     thermal_throttle_init_device,resctrl_late_init,resctrl_arch_late_init";
 
 /// What is added for a kernel that knows EFI, before what has to do with panics.
 const EFI: &str = "8250.nr_uarts=0 reboot=efi,panic_warm efi=runtime";
@@ -156,6 +158,7 @@ fn what_is_added() {
             None,
             "8250.nr_uarts=0 reserve=0x300,32 initcall_blacklist=foo",
         ),
+        ("mem_encrypt=off", None, "8250.nr_uarts=0 mem_encrypt=off"),
         // Names that only begin like others.
         (
             "acpi_osi=Linux hpetx apicpmtimer",
@@ -236,6 +239,10 @@ fn conflicts() {
         ("efi=noruntime", "efi=noruntime"),
         ("efi=debug,noruntime", "efi=debug,noruntime"),
         ("efi=debug efi=\"noruntime\"", "efi=\"noruntime\""),
+        ("mem_encrypt=on", "mem_encrypt=on"),
+        ("mem_encrypt=off mem_encrypt=on", "mem_encrypt=on"),
+        ("mem_encrypt=\"on\"", "mem_encrypt=\"on\""),
+        ("mem_encrypt", "mem_encrypt"),
         ("hpet=force", "hpet=force"),
         ("earlyprintk=serial", "earlyprintk=serial"),
         ("earlyprintk", "earlyprintk"),
@@ -265,6 +272,8 @@ fn conflicts() {
             "console=uart8250,io,0x3f8,9600",
         ),
         ("-- acpi_rsdp=0x1000", "acpi_rsdp=0x1000"),
+        ("-- mem_encrypt=on", "mem_encrypt=on"),
+        ("foo=\"a mem_encrypt=on b\"", "mem_encrypt=on"),
     ] {
         let result = line(given, COM2);
         let Err(Error::Conflict { given: told, why }) = result else {
@@ -471,13 +480,14 @@ fn the_length_is_limited_by_the_kernel_and_by_the_room() {
     let given = "quiet panic=-5 pci=off -- foo";
     let whole = "no_ipi_broadcast=1 tsc_early_khz=1 tsc=reliable kvm.enable_virt_at_load=0 \
                  reserve=0x2e,2,0x4e,2 \
-                 initcall_blacklist=add_pcspkr,i8237A_init_ops,print_s5_reset_status_mmio \
+                 initcall_blacklist=add_pcspkr,i8237A_init_ops,print_s5_reset_status_mmio,\
+                 sgx_init,thermal_throttle_init_device,resctrl_late_init,resctrl_arch_late_init \
                  panic=0 8250.nr_uarts=1 console=uart8250,io,0x2f8,115200 \
                  reboot=efi,panic_warm efi=runtime sysctl.kernel.panic=-5 quiet pci=off -- foo";
     for max in 0..whole.len() + 3 {
-        let mut out = [0xa5; 400];
+        let mut out = [0xa5; 500];
         // By what the kernel takes, or by the room with that for the zero: whichever is less.
-        for (limit, room) in [(max, 400), (max, max + 1), (1000, max + 1)] {
+        for (limit, room) in [(max, 500), (max, max + 1), (1000, max + 1)] {
             let expected = if max < whole.len() {
                 Err(Error::TooLong(max))
             } else {
