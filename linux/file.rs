@@ -61,14 +61,25 @@ impl OpenFile {
         Ok(file)
     }
 
-    fn open(path: &CStr) -> Result<Self> {
-        Self::open_with(path, bindings::O_RDONLY)
-    }
-
     fn open_with(path: &CStr, flags: u32) -> Result<Self> {
         // SAFETY: `path` is a valid C string.
         let file = unsafe { bindings::filp_open(path.as_char_ptr(), flags as c_int, 0) };
-        // INVARIANT: `filp_open()` has opened the file, and returned a reference to it.
+        // SAFETY: `filp_open()` returns a reference to an open file, or an error.
+        unsafe { Self::from_opened(file) }
+    }
+
+    /// Takes over `file`, which a function of the kernel has returned.
+    ///
+    /// # Errors
+    ///
+    /// The error that is encoded in the pointer, if it is one.
+    ///
+    /// # Safety
+    ///
+    /// `file` must be an error pointer, or point to an open file with a reference that the caller
+    /// gives away.
+    pub(super) unsafe fn from_opened(file: *mut bindings::file) -> Result<Self> {
+        // INVARIANT: The caller guarantees that the file is open, and gives its reference away.
         Ok(OpenFile(NonNull::new(from_err_ptr(file)?).ok_or(ENOENT)?))
     }
 
@@ -145,7 +156,7 @@ impl OpenFile {
 
     /// Reads from the start as much as fits in `buffer`. This is for files in /proc, whose size is
     /// unknown.
-    fn read_start<'a>(&self, buffer: &'a mut [u8]) -> Result<&'a [u8]> {
+    pub(super) fn read_start<'a>(&self, buffer: &'a mut [u8]) -> Result<&'a [u8]> {
         let mut position = 0;
         while (position as usize) < buffer.len() {
             let rest = &mut buffer[position as usize..];
@@ -174,16 +185,6 @@ impl Drop for OpenFile {
         // SAFETY: By the type invariants this owns a reference to the file.
         unsafe { bindings::fput(self.0.as_ptr()) };
     }
-}
-
-/// Reads a short text file, such as one in /proc, into `buffer`. Removes white space at the end.
-///
-/// # Errors
-///
-/// Those of open(2) and read(2); `EINVAL` if the text is not UTF-8.
-pub(crate) fn read_text<'a>(path: &CStr, buffer: &'a mut [u8]) -> Result<&'a str> {
-    let bytes = OpenFile::open(path)?.read_start(buffer)?;
-    Ok(core::str::from_utf8(bytes).map_err(|_| EINVAL)?.trim_end())
 }
 
 /// The contents of a file.

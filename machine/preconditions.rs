@@ -4,7 +4,7 @@
 
 use crate::linux::errno::EOPNOTSUPP;
 use crate::{
-    linux::file::read_text,
+    linux::kernel_mount::KernelMount,
     memory::kernel_params::{memparse, params},
 };
 use core::ptr::addr_of;
@@ -63,7 +63,7 @@ pub(crate) fn tsc_khz() -> u32 {
 ///
 /// # Errors
 ///
-/// `EPERM`; the log says why.
+/// `EPERM`, and the log says why; those of [`KernelMount::procfs`].
 pub(crate) fn check_caller() -> Result {
     if !capable_sys_boot() {
         return Err(EPERM);
@@ -72,23 +72,31 @@ pub(crate) fn check_caller() -> Result {
     kernel::error::to_result(unsafe {
         bindings::security_locked_down(bindings::lockdown_reason_LOCKDOWN_KEXEC)
     })?;
-    let mut buffer = [0; 16];
-    match read_text(c"/proc/sys/kernel/kexec_load_disabled", &mut buffer) {
-        Ok("0") => Ok(()),
-        Ok(_) => {
+    match kexec_sysctl(&KernelMount::procfs()?, c"sys/kernel/kexec_load_disabled")? {
+        0 => Ok(()),
+        _ => {
             pr_err!(
                 "kernel.kexec_load_disabled is set: no kernel may be started until the next boot\n"
             );
             Err(EPERM)
         }
-        Err(error) => {
-            pr_err!(
-                "can't tell whether kernels may be started (error {}): mount /proc, and boot a first OS with kexec\n",
-                error.to_errno()
-            );
-            Err(EPERM)
-        }
     }
+}
+
+/// Returns the value of a sysctl of kexec, which is at `path` in `procfs`.
+fn kexec_sysctl(procfs: &KernelMount, path: &CStr) -> Result<i32> {
+    let mut buffer = [0; 16];
+    procfs
+        .read_text(path, &mut buffer)
+        .and_then(|text| text.parse().map_err(|_| EINVAL))
+        .map_err(|error| {
+            pr_err!(
+                "can't tell whether kernels may be started (error {}): boot a first OS with kexec, and let the caller read /proc/{}\n",
+                error.to_errno(),
+                path
+            );
+            EPERM
+        })
 }
 
 /// Returns whether the caller has CAP_SYS_BOOT.
