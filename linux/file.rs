@@ -178,6 +178,23 @@ impl OpenFile {
         }
         Ok(&buffer[..position as usize])
     }
+
+    /// Writes `bytes` at the start, in one piece.
+    ///
+    /// # Errors
+    ///
+    /// Those of write(2); `EIO` if only a part was written.
+    pub(super) fn write_start(&self, bytes: &[u8]) -> Result {
+        // SAFETY: By the type invariants the file is open, and `bytes` is a valid buffer of the
+        // length passed.
+        let len = unsafe {
+            bindings::kernel_write(self.0.as_ptr(), bytes.as_ptr().cast(), bytes.len(), &mut 0)
+        };
+        if len < 0 {
+            return Err(Error::from_errno(len as c_int));
+        }
+        (len as usize == bytes.len()).then_some(()).ok_or(EIO)
+    }
 }
 
 impl Drop for OpenFile {

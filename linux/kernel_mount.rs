@@ -89,6 +89,16 @@ impl KernelMount {
         let bytes = self.open(path, bindings::O_RDONLY)?.read_start(buffer)?;
         Ok(core::str::from_utf8(bytes).map_err(|_| EINVAL)?.trim_end())
     }
+
+    /// Writes `text` to the file at `path`.
+    ///
+    /// # Errors
+    ///
+    /// Those of open(2) and write(2); `EIO` if only a part was written.
+    pub(crate) fn write_text(&self, path: &CStr, text: &CStr) -> Result {
+        self.open(path, bindings::O_WRONLY)?
+            .write_start(text.to_bytes())
+    }
 }
 
 impl Drop for KernelMount {

@@ -8,7 +8,7 @@ use crate::{
     memory::kernel_params::{memparse, params},
 };
 use core::ptr::addr_of;
-use kernel::{bindings, prelude::*};
+use kernel::{bindings, prelude::*, str::CString};
 
 /// COMMAND_LINE_SIZE of `arch/x86/include/asm/setup.h`.
 pub(crate) const COMMAND_LINE_SIZE: usize = 2048;
@@ -81,6 +81,43 @@ pub(crate) fn check_caller() -> Result {
             Err(EPERM)
         }
     }
+}
+
+/// Counts a load, as kexec_load(2) does: `kernel.kexec_load_limit_reboot` is how many are left, or
+/// -1 if their number is not limited.
+///
+/// # Errors
+///
+/// `EPERM` if none is left, or if the caller may not write the sysctl, and the log says why; those
+/// of [`KernelMount::procfs`].
+pub(crate) fn count_load() -> Result {
+    const LIMIT: &CStr = c"sys/kernel/kexec_load_limit_reboot";
+    let procfs = KernelMount::procfs()?;
+    let mut left = kexec_sysctl(&procfs, LIMIT)?;
+    while left > 0 {
+        // The kernel accepts only a value below the present one (kexec_limit_handler(),
+        // kernel/kexec_core.c). So this fails if somebody else has counted a load meanwhile.
+        let value = CString::try_from_fmt(fmt!("{}", left - 1))?;
+        let Err(error) = procfs.write_text(LIMIT, &value) else {
+            return Ok(());
+        };
+        let now = kexec_sysctl(&procfs, LIMIT)?;
+        if error != EINVAL || now >= left {
+            pr_err!(
+                "can't count a load (error {}): let root write kernel.kexec_load_limit_reboot, from a process that no security policy confines\n",
+                error.to_errno()
+            );
+            return Err(EPERM);
+        }
+        left = now;
+    }
+    if left == 0 {
+        pr_err!(
+            "kernel.kexec_load_limit_reboot is 0: no kernel may be loaded until the next boot\n"
+        );
+        return Err(EPERM);
+    }
+    Ok(())
 }
 
 /// Returns the value of a sysctl of kexec, which is at `path` in `procfs`.
