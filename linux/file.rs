@@ -37,6 +37,13 @@ pub(crate) struct Identity {
     changed: (i64, c_long),
 }
 
+impl Identity {
+    /// Whether the file has no contents.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.size == 0
+    }
+}
+
 /// An open file.
 ///
 /// # Invariants
@@ -128,8 +135,9 @@ impl OpenFile {
     ///
     /// # Errors
     ///
-    /// Those of `kernel_read_file()`: `EINVAL` if the file is empty or not a regular file, the
-    /// error of a security policy, `ENOMEM`, `EIO`.
+    /// Those of `kernel_read_file()`: `EINVAL` if the file is empty or not a regular file,
+    /// `ETXTBSY` if it is open for writing, `EIO` if it is truncated meanwhile, the error of a
+    /// security policy, `ENOMEM`, `EFBIG`; those of read(2).
     pub(crate) fn read_whole(&self, purpose: Purpose) -> Result<Contents> {
         let mut buffer = core::ptr::null_mut();
         // SAFETY: By the type invariants the file is open. `buffer` is null, so the function
