@@ -143,18 +143,19 @@ pub(crate) struct OpenImage {
 }
 
 impl OpenImage {
-    /// Returns the image. Reads the file, unless an unchanged copy is already in memory. `path` and
-    /// `os` are for the log.
+    /// Returns the image. Reads the file, unless an unchanged copy is already in memory. Whether the
+    /// caller may read the file is checked in both cases. `path` and `os` are for the log.
     ///
     /// # Errors
     ///
-    /// Those of [`OpenFile::read_whole`]; the log says what is wrong.
+    /// Those of [`OpenFile::read_whole`] and [`OpenFile::check_read`]; the log says what is wrong.
     pub(crate) fn read(self, path: &CStr, os: &CString) -> Result<ImageRef> {
         let OpenImage { file, entry } = self;
         let purpose = entry.image.purpose;
         let read = || {
             let mut contents = entry.image.contents.lock();
             if let Some(known) = &*contents {
+                file.check_read(purpose, known)?;
                 return Ok(known.clone());
             }
             let read = Arc::new(file.read_whole(purpose)?, GFP_KERNEL)?;

@@ -162,6 +162,29 @@ impl OpenFile {
         })
     }
 
+    /// Asks the security modules whether the caller may use `contents`, which were read from this
+    /// file before. They are asked as `kernel_read_file()` asks them.
+    ///
+    /// # Errors
+    ///
+    /// The error of a security policy.
+    pub(crate) fn check_read(&self, purpose: Purpose, contents: &Contents) -> Result {
+        let file = self.0.as_ptr();
+        // SAFETY: By the type invariants the file is open.
+        to_result(unsafe { bindings::security_kernel_read_file(file, purpose.id(), true) })?;
+        // SAFETY: By the type invariants the file is open, and the buffer has `len` initialised
+        // bytes. Of the modules only IMA looks at them, to hash them (ima_calc_buffer_hash(),
+        // security/integrity/ima/ima_crypto.c). It does not write to them.
+        to_result(unsafe {
+            bindings::security_kernel_post_read_file(
+                file,
+                contents.buffer.as_ptr().cast(),
+                contents.len as bindings::loff_t,
+                purpose.id(),
+            )
+        })
+    }
+
     /// Reads from the start as much as fits in `buffer`. This is for files in /proc, whose size is
     /// unknown.
     pub(super) fn read_start<'a>(&self, buffer: &'a mut [u8]) -> Result<&'a [u8]> {
