@@ -11,6 +11,7 @@ pub(crate) mod errno;
 pub(crate) mod file;
 pub(crate) mod interrupt;
 pub(crate) mod io_port;
+pub(crate) mod kernel_mount;
 pub(crate) mod kobject;
 pub(crate) mod log;
 pub(crate) mod module_params;

@@ -7,7 +7,7 @@
 
 use crate::{
     image::layout::{LOW_END, LOW_RAM_START, PAGE, RANGE_ALIGN},
-    linux::{efi_tables, file::read_text, phys_memory},
+    linux::{efi_tables, kernel_mount::KernelMount, phys_memory},
     memory::{
         kernel_params::memparse,
         memmap::{Range, Request},
@@ -386,11 +386,12 @@ fn first(
 /// Returns the RAM in the original memory map of the machine's firmware, without the changes by
 /// `memmap=`.
 fn firmware_ram() -> Result<KVec<Range>> {
+    let sysfs = KernelMount::sysfs()?;
     let mut ram = KVec::new();
     let mut buffer = [0; 32];
     for number in 0.. {
-        let path = |file: &str| CString::try_from_fmt(fmt!("/sys/firmware/memmap/{number}/{file}"));
-        let kind = match read_text(&path("type")?, &mut buffer) {
+        let path = |file: &str| CString::try_from_fmt(fmt!("firmware/memmap/{number}/{file}"));
+        let kind = match sysfs.read_text(&path("type")?, &mut buffer) {
             Err(error) if error == ENOENT => break,
             kind => kind?,
         };
@@ -398,7 +399,7 @@ fn firmware_ram() -> Result<KVec<Range>> {
             continue;
         }
         let mut address = |file| {
-            let text = read_text(&path(file)?, &mut buffer)?;
+            let text = sysfs.read_text(&path(file)?, &mut buffer)?;
             match memparse(text) {
                 Some((address, "")) => Ok(address),
                 _ => Err(EINVAL),
@@ -413,7 +414,7 @@ fn firmware_ram() -> Result<KVec<Range>> {
         }
     }
     if ram.is_empty() {
-        pr_err!("can't tell what is memory: mount sysfs on /sys, for /sys/firmware/memmap\n");
+        pr_err!("can't tell what is memory: boot a first OS with CONFIG_FIRMWARE_MEMMAP\n");
         return Err(ENOENT);
     }
     Ok(ram)

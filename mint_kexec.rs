@@ -14,6 +14,7 @@ use crate::{
     memory::memmap::Range,
 };
 use kernel::{
+    bindings,
     new_mutex,
     prelude::*,
     str::CString,
@@ -55,19 +56,28 @@ impl Images {
     ///
     /// # Errors
     ///
-    /// Those of [`OpenFile::open_stored`]; the log says what is wrong.
+    /// Those of [`OpenFile::open_stored`]; `EINVAL` if the file is empty. The log says what is
+    /// wrong.
     pub(crate) fn open(
         self: &Arc<Self>,
         path: &CStr,
         purpose: Purpose,
         os: &CString,
     ) -> Result<OpenImage> {
+        let log = |error: &Error, hint| log_unreadable(os, purpose, path, error, hint);
         let open = || {
             let file = OpenFile::open_stored(path)?;
-            let entry = self.enter(file.identity()?, purpose)?;
-            Ok(OpenImage { file, entry })
+            let identity = file.identity()?;
+            Ok((file, identity))
         };
-        open().inspect_err(|error| log_unreadable(os, purpose, path, error))
+        let (file, identity) = open().inspect_err(|error| log(error, hint(error)))?;
+        if identity.is_empty() {
+            log(&EINVAL, "it is empty");
+            return Err(EINVAL);
+        }
+        let entry = self.enter(identity, purpose);
+        let entry = entry.inspect_err(|error| log(error, hint(error)))?;
+        Ok(OpenImage { file, entry })
     }
 
     fn enter(self: &Arc<Self>, identity: Identity, purpose: Purpose) -> Result<EntryRef> {
@@ -133,25 +143,27 @@ pub(crate) struct OpenImage {
 }
 
 impl OpenImage {
-    /// Returns the image. Reads the file, unless an unchanged copy is already in memory. `path` and
-    /// `os` are for the log.
+    /// Returns the image. Reads the file, unless an unchanged copy is already in memory. Whether the
+    /// caller may read the file is checked in both cases. `path` and `os` are for the log.
     ///
     /// # Errors
     ///
-    /// Those of [`OpenFile::read_whole`]; the log says what is wrong.
+    /// Those of [`OpenFile::read_whole`] and [`OpenFile::check_read`]; the log says what is wrong.
     pub(crate) fn read(self, path: &CStr, os: &CString) -> Result<ImageRef> {
         let OpenImage { file, entry } = self;
         let purpose = entry.image.purpose;
-        let mut contents = entry.image.contents.lock();
-        if contents.is_none() {
-            let read = file
-                .read_whole(purpose)
-                .and_then(|read| Ok(Arc::new(read, GFP_KERNEL)?))
-                .inspect_err(|error| log_unreadable(os, purpose, path, error))?;
-            *contents = Some(read);
-        }
-        let bytes = contents.clone().ok_or(EIO)?;
-        drop(contents);
+        let read = || {
+            let mut contents = entry.image.contents.lock();
+            if let Some(known) = &*contents {
+                file.check_read(purpose, known)?;
+                return Ok(known.clone());
+            }
+            let read = Arc::new(file.read_whole(purpose)?, GFP_KERNEL)?;
+            *contents = Some(read.clone());
+            Ok(read)
+        };
+        let bytes =
+            read().inspect_err(|error| log_unreadable(os, purpose, path, error, hint(error)))?;
         Ok(ImageRef {
             bytes,
             _entry: entry,
@@ -159,17 +171,38 @@ impl OpenImage {
     }
 }
 
-fn log_unreadable(os: &CString, purpose: Purpose, path: &CStr, error: &Error) {
+/// Returns what to do about `error`, with which a file could not be opened or read.
+fn hint(error: &Error) -> &'static str {
+    match error.to_errno().unsigned_abs() {
+        bindings::ENOENT => "no such file",
+        bindings::ENOTDIR => "a part of its path is not a directory",
+        bindings::ELOOP => "its path has too many symbolic links",
+        bindings::ENAMETOOLONG => "its path is too long",
+        bindings::EACCES | bindings::EPERM => "file permissions or a security policy refuse it",
+        bindings::EINVAL => "give the absolute path of a regular file, not in /proc or /sys",
+        bindings::ETXTBSY => "somebody has it open for writing: try again when it is complete",
+        bindings::EFBIG => "it is too big",
+        bindings::ENOMEM => "the first OS has too little free memory for it",
+        bindings::EIO => "its disk failed, or it was truncated while it was read",
+        bindings::ENFILE => "the first OS has too many files open: raise fs.file-max",
+        bindings::ESTALE | bindings::ETIMEDOUT => "its file server has lost it or does not answer",
+        bindings::EINTR => "a signal interrupted it: try again",
+        _ => "see errno(3), and what its file system says in this log",
+    }
+}
+
+fn log_unreadable(os: &CString, purpose: Purpose, path: &CStr, error: &Error, hint: &str) {
     let what = match purpose {
         Purpose::Kernel => "kernel",
         Purpose::Initrd => "initrd",
     };
     pr_err!(
-        "{}: can't read {} {} (error {}): give the absolute path of a regular file\n",
+        "{}: can't read {} {} (error {}): {}\n",
         &**os,
         what,
         path,
-        error.to_errno()
+        error.to_errno(),
+        hint
     );
 }
 

@@ -34,7 +34,7 @@ mod watch;
 
 use crate::{
     cpu_offline::Hotplug,
-    linux::{file, kobject::Node},
+    linux::{kernel_mount::KernelMount, kobject::Node},
     machine::{
         first_os_events::FirstOsEvents, local_apic::LocalApic, preconditions,
         stepping_stone::SteppingStone, Machine,
@@ -83,7 +83,14 @@ impl kernel::Module for Mint {
     fn init(module: &'static ThisModule) -> Result<Self> {
         // With a bootconfig, the command line is longer than a boot loader can pass.
         let mut buffer = KVec::from_elem(0u8, 16 * preconditions::COMMAND_LINE_SIZE, GFP_KERNEL)?;
-        let cmdline = file::read_text(c"/proc/cmdline", &mut buffer)?;
+        let cmdline = KernelMount::procfs()
+            .and_then(|procfs| procfs.read_text(c"cmdline", &mut buffer))
+            .inspect_err(|error| {
+                pr_err!(
+                    "can't read the kernel's command line (error {}): load mint from a process that no security policy confines\n",
+                    error.to_errno()
+                )
+            })?;
         preconditions::check_machine(cmdline)?;
 
         let pool = claim_pool(cmdline)?;

@@ -150,8 +150,9 @@ impl Os {
         };
         // Outside the lock, which others wait for: reading a file may take long.
         let mut timing = Timing::begin();
-        let files = OpenFiles::open(&self.machine.images, paths, &self.name)?
-            .read(&self.name, &mut timing)?;
+        let files = OpenFiles::open(&self.machine.images, paths, &self.name)?;
+        preconditions::count_load()?;
+        let files = files.read(&self.name, &mut timing)?;
         self.transition(Action::Load, |os, inner| {
             os.load_files(inner, files, timing)?;
             inner.timing.pause();
@@ -190,6 +191,7 @@ impl Os {
         let mut timing = Timing::begin();
         // Open the files before a CPU goes offline, so that a wrong path costs nothing.
         let files = OpenFiles::open(&self.machine.images, paths, &self.name)?;
+        preconditions::count_load()?;
         let taking = Taking::begin(cpus, &self.name)?;
         let files = files.read(&self.name, &mut timing)?;
         self.transition(Action::Start, |os, inner| {

@@ -8,7 +8,7 @@
 //! such memory: `efi_reserve_boot_services()` (`arch/x86/platform/efi/quirks.c`) marks what `memmap=`
 //! took in the same way.
 
-use crate::{linux::file::read_text, memory::memmap::Range};
+use crate::{linux::kernel_mount::KernelMount, memory::memmap::Range};
 use kernel::prelude::*;
 
 /// Where they lie.
@@ -101,11 +101,12 @@ mod efi {
     pub(super) fn tables() -> Result<KVec<u64>> {
         let mut found = KVec::new();
         let mut buffer = [0; 32];
-        let list = match read_text(c"/sys/firmware/efi/config_table", &mut buffer) {
+        let sysfs = KernelMount::sysfs()?;
+        let list = match sysfs.read_text(c"firmware/efi/config_table", &mut buffer) {
             Err(error) if error == ENOENT => return Ok(found),
             list => memparse(list?).ok_or(EINVAL)?.0,
         };
-        let pointer = match read_text(c"/sys/firmware/efi/fw_platform_size", &mut buffer)? {
+        let pointer = match sysfs.read_text(c"firmware/efi/fw_platform_size", &mut buffer)? {
             "32" => 4,
             _ => 8,
         };

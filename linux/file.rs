@@ -37,6 +37,13 @@ pub(crate) struct Identity {
     changed: (i64, c_long),
 }
 
+impl Identity {
+    /// Whether the file has no contents.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.size == 0
+    }
+}
+
 /// An open file.
 ///
 /// # Invariants
@@ -61,14 +68,25 @@ impl OpenFile {
         Ok(file)
     }
 
-    fn open(path: &CStr) -> Result<Self> {
-        Self::open_with(path, bindings::O_RDONLY)
-    }
-
     fn open_with(path: &CStr, flags: u32) -> Result<Self> {
         // SAFETY: `path` is a valid C string.
         let file = unsafe { bindings::filp_open(path.as_char_ptr(), flags as c_int, 0) };
-        // INVARIANT: `filp_open()` has opened the file, and returned a reference to it.
+        // SAFETY: `filp_open()` returns a reference to an open file, or an error.
+        unsafe { Self::from_opened(file) }
+    }
+
+    /// Takes over `file`, which a function of the kernel has returned.
+    ///
+    /// # Errors
+    ///
+    /// The error that is encoded in the pointer, if it is one.
+    ///
+    /// # Safety
+    ///
+    /// `file` must be an error pointer, or point to an open file with a reference that the caller
+    /// gives away.
+    pub(super) unsafe fn from_opened(file: *mut bindings::file) -> Result<Self> {
+        // INVARIANT: The caller guarantees that the file is open, and gives its reference away.
         Ok(OpenFile(NonNull::new(from_err_ptr(file)?).ok_or(ENOENT)?))
     }
 
@@ -117,8 +135,9 @@ impl OpenFile {
     ///
     /// # Errors
     ///
-    /// Those of `kernel_read_file()`: `EINVAL` if the file is empty or not a regular file, the
-    /// error of a security policy, `ENOMEM`, `EIO`.
+    /// Those of `kernel_read_file()`: `EINVAL` if the file is empty or not a regular file,
+    /// `ETXTBSY` if it is open for writing, `EIO` if it is truncated meanwhile, the error of a
+    /// security policy, `ENOMEM`, `EFBIG`; those of read(2).
     pub(crate) fn read_whole(&self, purpose: Purpose) -> Result<Contents> {
         let mut buffer = core::ptr::null_mut();
         // SAFETY: By the type invariants the file is open. `buffer` is null, so the function
@@ -143,9 +162,32 @@ impl OpenFile {
         })
     }
 
+    /// Asks the security modules whether the caller may use `contents`, which were read from this
+    /// file before. They are asked as `kernel_read_file()` asks them.
+    ///
+    /// # Errors
+    ///
+    /// The error of a security policy.
+    pub(crate) fn check_read(&self, purpose: Purpose, contents: &Contents) -> Result {
+        let file = self.0.as_ptr();
+        // SAFETY: By the type invariants the file is open.
+        to_result(unsafe { bindings::security_kernel_read_file(file, purpose.id(), true) })?;
+        // SAFETY: By the type invariants the file is open, and the buffer has `len` initialised
+        // bytes. Of the modules only IMA looks at them, to hash them (ima_calc_buffer_hash(),
+        // security/integrity/ima/ima_crypto.c). It does not write to them.
+        to_result(unsafe {
+            bindings::security_kernel_post_read_file(
+                file,
+                contents.buffer.as_ptr().cast(),
+                contents.len as bindings::loff_t,
+                purpose.id(),
+            )
+        })
+    }
+
     /// Reads from the start as much as fits in `buffer`. This is for files in /proc, whose size is
     /// unknown.
-    fn read_start<'a>(&self, buffer: &'a mut [u8]) -> Result<&'a [u8]> {
+    pub(super) fn read_start<'a>(&self, buffer: &'a mut [u8]) -> Result<&'a [u8]> {
         let mut position = 0;
         while (position as usize) < buffer.len() {
             let rest = &mut buffer[position as usize..];
@@ -167,6 +209,23 @@ impl OpenFile {
         }
         Ok(&buffer[..position as usize])
     }
+
+    /// Writes `bytes` at the start, in one piece.
+    ///
+    /// # Errors
+    ///
+    /// Those of write(2); `EIO` if only a part was written.
+    pub(super) fn write_start(&self, bytes: &[u8]) -> Result {
+        // SAFETY: By the type invariants the file is open, and `bytes` is a valid buffer of the
+        // length passed.
+        let len = unsafe {
+            bindings::kernel_write(self.0.as_ptr(), bytes.as_ptr().cast(), bytes.len(), &mut 0)
+        };
+        if len < 0 {
+            return Err(Error::from_errno(len as c_int));
+        }
+        (len as usize == bytes.len()).then_some(()).ok_or(EIO)
+    }
 }
 
 impl Drop for OpenFile {
@@ -174,25 +233,6 @@ impl Drop for OpenFile {
         // SAFETY: By the type invariants this owns a reference to the file.
         unsafe { bindings::fput(self.0.as_ptr()) };
     }
-}
-
-/// Reads a short text file, such as one in /proc, into `buffer`. Removes white space at the end.
-///
-/// # Errors
-///
-/// Those of open(2) and read(2); `EINVAL` if the text is not UTF-8.
-pub(crate) fn read_text<'a>(path: &CStr, buffer: &'a mut [u8]) -> Result<&'a str> {
-    let bytes = read_bytes(path, buffer)?;
-    Ok(core::str::from_utf8(bytes).map_err(|_| EINVAL)?.trim_end())
-}
-
-/// Reads the start of a file, such as one in /sys, into `buffer`.
-///
-/// # Errors
-///
-/// Those of open(2) and read(2).
-pub(crate) fn read_bytes<'a>(path: &CStr, buffer: &'a mut [u8]) -> Result<&'a [u8]> {
-    OpenFile::open(path)?.read_start(buffer)
 }
 
 /// The contents of a file.

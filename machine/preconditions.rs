@@ -4,11 +4,11 @@
 
 use crate::linux::errno::EOPNOTSUPP;
 use crate::{
-    linux::file::{read_bytes, read_text},
+    linux::kernel_mount::KernelMount,
     memory::kernel_params::{memparse, params},
 };
 use core::ptr::addr_of;
-use kernel::{bindings, prelude::*};
+use kernel::{bindings, prelude::*, str::CString};
 
 /// COMMAND_LINE_SIZE of `arch/x86/include/asm/setup.h`.
 pub(crate) const COMMAND_LINE_SIZE: usize = 2048;
@@ -99,7 +99,8 @@ fn is_started_by_tboot() -> bool {
     /// Offset of `tboot_addr` in `struct boot_params`, arch/x86/include/uapi/asm/bootparam.h.
     const TBOOT_ADDR: usize = 0x58;
     let mut start = [0; TBOOT_ADDR + size_of::<u64>()];
-    read_bytes(c"/sys/kernel/boot_params/data", &mut start)
+    KernelMount::sysfs()
+        .and_then(|sysfs| sysfs.read_bytes(c"kernel/boot_params/data", &mut start))
         .is_ok_and(|start| start.iter().skip(TBOOT_ADDR).any(|&byte| byte != 0))
 }
 
@@ -113,7 +114,7 @@ pub(crate) fn tsc_khz() -> u32 {
 ///
 /// # Errors
 ///
-/// `EPERM`; the log says why.
+/// `EPERM`, and the log says why; those of [`KernelMount::procfs`].
 pub(crate) fn check_caller() -> Result {
     if !capable_sys_boot() {
         return Err(EPERM);
@@ -122,23 +123,68 @@ pub(crate) fn check_caller() -> Result {
     kernel::error::to_result(unsafe {
         bindings::security_locked_down(bindings::lockdown_reason_LOCKDOWN_KEXEC)
     })?;
-    let mut buffer = [0; 16];
-    match read_text(c"/proc/sys/kernel/kexec_load_disabled", &mut buffer) {
-        Ok("0") => Ok(()),
-        Ok(_) => {
+    match kexec_sysctl(&KernelMount::procfs()?, c"sys/kernel/kexec_load_disabled")? {
+        0 => Ok(()),
+        _ => {
             pr_err!(
                 "kernel.kexec_load_disabled is set: no kernel may be started until the next boot\n"
             );
             Err(EPERM)
         }
-        Err(error) => {
+    }
+}
+
+/// Counts a load, as kexec_load(2) does: `kernel.kexec_load_limit_reboot` is how many are left, or
+/// -1 if their number is not limited.
+///
+/// # Errors
+///
+/// `EPERM` if none is left, or if the caller may not write the sysctl, and the log says why; those
+/// of [`KernelMount::procfs`].
+pub(crate) fn count_load() -> Result {
+    const LIMIT: &CStr = c"sys/kernel/kexec_load_limit_reboot";
+    let procfs = KernelMount::procfs()?;
+    let mut left = kexec_sysctl(&procfs, LIMIT)?;
+    while left > 0 {
+        // The kernel accepts only a value below the present one (kexec_limit_handler(),
+        // kernel/kexec_core.c). So this fails if somebody else has counted a load meanwhile.
+        let value = CString::try_from_fmt(fmt!("{}", left - 1))?;
+        let Err(error) = procfs.write_text(LIMIT, &value) else {
+            return Ok(());
+        };
+        let now = kexec_sysctl(&procfs, LIMIT)?;
+        if error != EINVAL || now >= left {
             pr_err!(
-                "can't tell whether kernels may be started (error {}): mount /proc, and boot a first OS with kexec\n",
+                "can't count a load (error {}): let root write kernel.kexec_load_limit_reboot, from a process that no security policy confines\n",
                 error.to_errno()
             );
-            Err(EPERM)
+            return Err(EPERM);
         }
+        left = now;
     }
+    if left == 0 {
+        pr_err!(
+            "kernel.kexec_load_limit_reboot is 0: no kernel may be loaded until the next boot\n"
+        );
+        return Err(EPERM);
+    }
+    Ok(())
+}
+
+/// Returns the value of a sysctl of kexec, which is at `path` in `procfs`.
+fn kexec_sysctl(procfs: &KernelMount, path: &CStr) -> Result<i32> {
+    let mut buffer = [0; 16];
+    procfs
+        .read_text(path, &mut buffer)
+        .and_then(|text| text.parse().map_err(|_| EINVAL))
+        .map_err(|error| {
+            pr_err!(
+                "can't tell whether kernels may be started (error {}): boot a first OS with kexec, and let the caller read /proc/{}\n",
+                error.to_errno(),
+                path
+            );
+            EPERM
+        })
 }
 
 /// Returns whether the caller has CAP_SYS_BOOT.

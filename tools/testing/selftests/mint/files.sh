@@ -118,19 +118,29 @@ load_refuses() {
 head -c 100000 /boot/vmlinuz >/tmp/short
 printf x >/tmp/tiny
 : >/tmp/empty
-check 'load refuses a kernel that is not there' load_refuses "$ENOENT" "can't read kernel" kernel /none
+check 'load refuses a kernel that is not there' load_refuses "$ENOENT" "can't read kernel /none .*no such file" kernel /none
 start_takes_no_cpu() {
 	refuses "$ENOENT" "can't read kernel" $os/start 1 && ! dmesg | grep 'is now offline'
 }
 check 'start of a kernel that is not there takes no CPU offline' start_takes_no_cpu
-check 'load refuses a directory' load_refuses "$EINVAL" "can't read kernel" kernel /tmp
-check 'load refuses an empty file' load_refuses "$EINVAL" "can't read kernel" kernel /tmp/empty
-check 'load refuses a file of sysfs' load_refuses "$EINVAL" "can't read kernel" kernel /sys/kernel/notes
+check 'load refuses a directory' load_refuses "$EINVAL" "can't read kernel .*a regular file" kernel /tmp
+check 'load refuses a path through a file' load_refuses 'Not a directory' \
+	"can't read kernel .*not a directory" kernel /tmp/tiny/vmlinuz
+ln -s loop /tmp/loop
+check 'load refuses a link to itself' load_refuses 'Too many levels of symbolic links' \
+	"can't read kernel .*too many symbolic links" kernel /tmp/loop
+check 'load refuses an empty file' load_refuses "$EINVAL" "can't read kernel .*it is empty" kernel /tmp/empty
+check 'load refuses a file of sysfs' load_refuses "$EINVAL" "can't read kernel .*not in /proc or /sys" kernel /sys/kernel/notes
+exec 5>>/tmp/short
+check 'load refuses a file that is being written' load_refuses 'Text file busy' \
+	"can't read kernel .*open for writing" kernel /tmp/short
+exec 5>&-
 check 'load refuses a text' load_refuses "$ENOEXEC" 'not a bzImage' kernel /tests/lib.sh
 check 'load refuses a byte' load_refuses "$ENOEXEC" 'not a bzImage' kernel /tmp/tiny
 check 'load refuses a kernel cut short' load_refuses "$ENOEXEC" 'cut short' kernel /tmp/short
 put $os/kernel /boot/vmlinuz
-check 'load refuses an initrd that is not there' load_refuses "$ENOENT" "can't read initrd" initrd /none
+check 'load refuses an initrd that is not there' load_refuses "$ENOENT" "can't read initrd .*no such file" initrd /none
+check 'load refuses an empty initrd' load_refuses "$EINVAL" "can't read initrd .*it is empty" initrd /tmp/empty
 put $os/initrd /boot/initrd
 
 # Command lines that would undo what keeps systems apart.
@@ -204,8 +214,42 @@ check 'root without CAP_SYS_BOOT may not' fails "$EPERM" unshare -r sh -c "echo 
 # Nor may it read another system's memory.
 check 'root without CAP_SYS_BOOT may not read vmcore' fails "$EPERM" unshare -r cat $os/vmcore
 check 'others may not even read' test "$(stat -c %a $os/cpus)" = 600
-echo 1 >/proc/sys/kernel/kexec_load_disabled
-check 'load heeds kexec_load_disabled' refuses "$EPERM" 'kexec_load_disabled' $os/load 1
+# in_fake FILE TEXT COMMAND: runs COMMAND in a mount namespace where FILE reads as TEXT.
+in_fake() {
+	echo "$2" >/tmp/fake
+	unshare -m sh -c 'mount -o bind /tmp/fake "$1" && [ "$(cat "$1")" = "$2" ] && eval "$3"' sh "$@"
+}
+# load_and_stop LEFT: a load takes place, after which LEFT more may.
+LIMIT=/proc/sys/kernel/kexec_load_limit_reboot
+load_and_stop() {
+	put $os/load 1 && put $os/stop 1 && is $LIMIT "$1"
+}
+check 'loads are not counted without a limit' load_and_stop -1
+echo 3 >$LIMIT
+check 'a load is counted' load_and_stop 2
+check 'the limit can not be faked by a mount' in_fake $LIMIT 9 "echo -n 1 >$os/load && grep -qx 9 $LIMIT"
+put $os/stop 1
+check 'that load is counted too' is $LIMIT 1
+# As by kexec_file_load(2), which gets open files.
+uncounted() {
+	put $os/kernel /none && refuses "$ENOENT" "can't read kernel" $os/load 1 && is $LIMIT 1
+}
+check 'a file that is not there is not counted' uncounted
+counted() {
+	put $os/kernel /tests/lib.sh && refuses "$ENOEXEC" 'not a bzImage' $os/load 1 && is $LIMIT 0
+}
+check 'a file that is no kernel is counted' counted
+put $os/kernel /boot/vmlinuz
+check 'load heeds kexec_load_limit_reboot' refuses "$EPERM" 'kexec_load_limit_reboot is 0' $os/load 1
+check 'start heeds it for an OS that is not loaded' refuses "$EPERM" 'kexec_load_limit_reboot is 0' $os/start 1
+check 'the limit stays 0' is $LIMIT 0
+
+DISABLED=/proc/sys/kernel/kexec_load_disabled
+echo 1 >$DISABLED
+check 'load heeds kexec_load_disabled' refuses "$EPERM" 'kexec_load_disabled is set' $os/load 1
+dmesg -c >/dev/null
+check 'it can not be faked by a mount' fails "$EPERM" in_fake $DISABLED 0 "echo -n 1 >$os/load"
+check 'the log says that it is set' sh -c 'dmesg | grep -q "mint: .*kexec_load_disabled is set"'
 
 # The module
 put $MINT/remove os1
@@ -218,6 +262,11 @@ cycles() {
 }
 check 'insmod and rmmod 100 times' cycles
 check '/proc/iomem is still as it was' test "$(cat /proc/iomem)" = "$iomem_before"
+
+check 'insmod is not deceived by mounts over /proc/cmdline and /sys' \
+	in_fake /proc/cmdline quiet 'mount -t tmpfs tmpfs /sys && insmod /mint.ko'
+check 'the pool is that of the command line' is $MINT/memory_total $((960 << 20))
+rmmod mint
 
 # refuses_insmod HINT PARAMETER...
 refuses_insmod() {
