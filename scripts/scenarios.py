@@ -206,14 +206,16 @@ def scenarios(long=False):
     device_cycles = int(os.environ.get("MINT_DEVICE_CYCLES") or (20 if long else 2))
     work = 60 if long else 20
     return [
+        Scenario("devices", devices=DEVICES, modules=MODULES, expected=(panic("os1"),),
+                 environment=f"CYCLES={device_cycles}", ports=PORTS_OF_ONE),
         Scenario("cards", devices=(*CARDS, LARGE), modules=("virtio_net",), other_modules=CARD_MODULES,
                  kernels=("generic", "i386-pae"), expected=NOT_FOR_SMP,
                  ports=PORTS_OF_ONE, append=f"{NO_BROADCAST} {POOL} {LOW_POOL}"),
         Scenario("cards_back", generic=True, devices=(*CARDS[1:], VIRTUAL),
                  modules=(*CARD_MODULES[1:], "igb", "virtio_net"), expected=(panic("os1"),),
                  environment=f"CYCLES={device_cycles}", ports=PORTS_OF_ONE),
-        Scenario("devices", devices=DEVICES, modules=MODULES, expected=(panic("os1"),),
-                 environment=f"CYCLES={device_cycles}", ports=PORTS_OF_ONE),
+        # Of the first OS's stock kernel: MINT_KO is for another.
+        *(() if os.environ.get("MINT_KO") else (Scenario("uefi", run=uefi.run),)),
         Scenario("cycles", environment=f"CYCLES={cycles}"),
         Scenario("watch", cpus=5, watch=WATCHED, kernels=("oldest",), environment=f"WORK={work}"),
         Scenario("ports", ports=PORTS_OF_TWO, strays=(("os1", "read", 0x3FF),), expected=(panic("os1"),)),
@@ -262,8 +264,6 @@ def scenarios(long=False):
                  append=f"{NO_BROADCAST} {POOL} intel_iommu=on"),
         Scenario("lockdown"),
         Scenario("fuzz", devices=DEVICES[:2], environment=f"WRITES={10000 if long else 3000}"),
-        # Of the first OS's stock kernel: MINT_KO is for another.
-        *(() if os.environ.get("MINT_KO") else (Scenario("uefi", run=uefi.run),)),
         Scenario("refusals", name="refusals/broadcast", append=POOL,
                  environment="REFUSAL=boot.it.with.no_ipi_broadcast=1"),
         Scenario("refusals", name="refusals/pool", append=NO_BROADCAST,
