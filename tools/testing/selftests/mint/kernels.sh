@@ -16,11 +16,19 @@ up() {
 	expect os1 "$(up_line "$version" 2)"
 }
 make_os os1 2-3 256M 0x2f8 "$kernel"
+# Its log tells each initcall.
+put $os/cmdline 'initcall_debug log_buf_len=1M'
 put $os/load 1 && put $os/start 1
 check "$version comes to its user space on two CPUs" up
 check "$version ticks" expect os1 'mint-tick'
 own_log os1
 check "$version: its log is read while it runs" has_own_log os1
+# What its command line blacklists is not called, and some others are.
+skipped=$(sed 's/.*initcall_blacklist=\([^ ]*\).*/\1/; s/,/|/g' $os/command_line)
+skips() {
+	grep -q 'calling  acpi_init+' /tmp/dmesg && ! grep -E "calling  ($skipped)[+]" /tmp/dmesg
+}
+check "$version: it skips the initcalls that touch shared hardware" skips
 if [ "$LONG" ]; then
 	check "$version reboots, and is restarted" goes os1 reboot restarting running
 	check "$version comes up again" up
