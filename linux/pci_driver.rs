@@ -25,7 +25,15 @@ pub(crate) trait OverrideDriver: Send + Sync + Sized + 'static {
 /// Implements [`pci::Driver`] for `T`.
 pub(crate) struct Bound<T>(T);
 
+#[cfg(optional_id_info)]
 static IDS: IdArray<pci::DeviceId, (), 0> = IdArray::new_without_index([]);
+
+// Up to Linux 7.2, `probe_callback()` takes the data of the first ID for a function that is matched by
+// its `driver_override`, and panics if there is none. This ID matches no function: a device ID has 16
+// bits.
+#[cfg(not(optional_id_info))]
+static IDS: IdArray<pci::DeviceId, (), 1> =
+    IdArray::new_without_index([(pci::DeviceId::from_id(pci::Vendor::REDHAT, 0x1_0000), ())]);
 
 impl<T: OverrideDriver> pci::Driver for Bound<T> {
     type IdInfo = ();
