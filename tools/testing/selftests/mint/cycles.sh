@@ -61,15 +61,24 @@ slab_after=$(slab_pages)
 mappings_after=$(mappings)
 exact >/tmp/after
 note "free pages $free_before -> $free_after, slab $slab_before -> $slab_after, mappings $mappings_before -> $mappings_after"
+lost=$((free_before - free_after))
+limit=$((CYCLES * 3 / 4))
+# The kernel keeps some pages once, which was seen to be 95. A leak goes on.
+if [ $lost -ge $limit ]; then
+	check "$CYCLES times once more" run "$CYCLES"
+	settle
+	lost=$((free_after - $(free_pages)))
+	note "then $lost free pages less"
+fi
 
 check 'memory, CPUs, references and open files are as before' cmp /tmp/before /tmp/after
-# One page lost in each cycle would be as many as there are cycles. What was seen: free pages
-# and mappings changed by less than 40 in 100 cycles and by 70 in 1,000. Slab varies more, by up
+# One page lost in each cycle would be as many as there are cycles. What was seen as a rule: free
+# pages and mappings changed by less than 40 in 100 cycles and by 70 in 1,000. Slab varies more, by up
 # to 102 in 100 cycles and 59 in 1,000, at the cost of other caches: what it keeps for good shows
 # in the free pages, or in `make soak`.
 # A debug kernel takes pages of its own for what it records, 27 in each cycle; kmemleak looks there.
 [ -e /proc/lockdep_stats ] ||
-	check 'no free page was lost' test $((free_before - free_after)) -lt $((CYCLES * 3 / 4))
+	check 'no free page was lost' test $lost -lt $limit
 check 'no slab was kept' test $((slab_after - slab_before)) -lt $((200 + CYCLES / 10))
 check 'no mapping was kept' test $((mappings_after - mappings_before)) -lt $((CYCLES / 4))
 put $MINT/remove os1
