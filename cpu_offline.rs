@@ -5,7 +5,10 @@
 //! Lock order: [`HOTPLUG`], then the kernel's CPU hotplug lock, then [`OWNERS`]. So `OWNERS` is
 //! never held across `remove_cpu()` or `add_cpu()`, which take the kernel's lock.
 
-use crate::{firmware::acpi::XAPIC_ID_MAX, machine::exclusive};
+use crate::{
+    firmware::acpi::XAPIC_ID_MAX,
+    machine::{cpu_state::CpuState, exclusive},
+};
 use core::ptr::{addr_of, addr_of_mut};
 use kernel::{
     bindings,
@@ -162,6 +165,7 @@ unsafe extern "C" fn prepare(cpu: c_uint) -> c_int {
 pub(crate) struct OwnedCpu {
     cpu: u32,
     apic_id: u32,
+    state: CpuState,
 }
 
 impl OwnedCpu {
@@ -191,6 +195,7 @@ impl OwnedCpu {
             owners.check_awake(os)?;
             owners.list.push(owner, GFP_KERNEL)?;
         }
+        let state = CpuState::of(cpu);
         let removed = {
             let _guard = keep_hotplug();
             // SAFETY: `id` is the number of a possible CPU.
@@ -200,7 +205,11 @@ impl OwnedCpu {
             0 => {
                 set_phase(id, Phase::Held);
                 // INVARIANT: The CPU is offline now, and the prepare callback keeps it offline.
-                Ok(OwnedCpu { cpu: id, apic_id })
+                Ok(OwnedCpu {
+                    cpu: id,
+                    apic_id,
+                    state,
+                })
             }
             error => {
                 disown(id);
@@ -227,6 +236,11 @@ impl OwnedCpu {
     /// Returns the ID of the CPU's local APIC.
     pub(crate) fn apic_id(&self) -> u32 {
         self.apic_id
+    }
+
+    /// Returns the state in which the first OS has left the CPU.
+    pub(crate) fn state(&self) -> &CpuState {
+        &self.state
     }
 }
 

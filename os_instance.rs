@@ -433,7 +433,7 @@ impl Os {
         }?;
         let devices = timing.measure(Phase::Devices, || loaded.take_devices(config, &self.name))?;
         // SAFETY: `loaded` is this OS's, and `inner` drops `running` before `loaded`.
-        *running = Some(unsafe { Running::new(module, loaded, cpus, devices) }?);
+        *running = Some(unsafe { Running::new(&self.machine, module, loaded, cpus, devices) }?);
         let result = self.boot(inner);
         if result.is_ok() {
             return Ok(State::Running);
@@ -510,11 +510,10 @@ impl Os {
     ///
     /// Those of [`Running::park`]; the OS is then stuck.
     fn park(&self, inner: &mut Inner) -> Result {
-        let (Some(running), Some(loaded)) = (&mut inner.running, &inner.loaded) else {
+        let Some(running) = &mut inner.running else {
             return Ok(());
         };
-        // SAFETY: `running` was made with this `loaded`.
-        let result = unsafe { running.park(loaded, &self.machine, &self.name) };
+        let result = running.park(&self.machine, &self.name);
         if result.is_err() {
             self.enter(inner, State::Stuck);
         }

@@ -70,6 +70,10 @@ impl Mapping {
 /// Only [`Watched::bytes`] makes references to the mapped memory.
 pub(crate) struct Watched(Mapping);
 
+// SAFETY: Through a shared reference, the memory is only accessed by volatile reads and writes of
+// the mapping, as others do at the same time anyway.
+unsafe impl Sync for Watched {}
+
 impl Watched {
     /// Returns the memory, for a time in which nobody else accesses it.
     ///
@@ -93,6 +97,21 @@ impl Watched {
         // SAFETY: `part()` has checked that the word is mapped, and it is aligned, since mappings
         // start at a page. The read is volatile, as the word may change at any time.
         Ok(unsafe { word.read_volatile() })
+    }
+
+    /// Writes the word at `offset`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Watched::word`].
+    pub(crate) fn set_word(&self, offset: usize, value: u32) -> Result {
+        if offset % align_of::<u32>() != 0 {
+            return Err(EINVAL);
+        }
+        let word = self.part(offset, size_of::<u32>())?.cast::<u32>();
+        // SAFETY: As in `word()`; and the mapping is writable.
+        unsafe { word.cast_mut().write_volatile(value) };
+        Ok(())
     }
 
     /// Copies the bytes at `offset` to `out`.

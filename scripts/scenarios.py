@@ -5,6 +5,7 @@ import os
 import re
 from dataclasses import dataclass
 
+import rest
 import uefi
 from first_os import LOW_POOL, NO_BROADCAST, POOL, SOURCE
 
@@ -54,7 +55,7 @@ class Scenario:
     # What is seen of the machine once the script is over: yields (passed, name of the test).
     after: callable = None
     # What runs the scenario instead, if it has no script: it is given the seconds that a plain boot takes,
-    # and returns (passed, failed, text).
+    # and yields (passed, name of the test).
     run: callable = None
 
     def __post_init__(self):
@@ -178,6 +179,8 @@ def successor_is_stopped_by_kexec(machine):
     """The first OS starts another kernel."""
     machine.wait("first", rb"mint: os1: [^\n]* is stopped")
     yield True, "the first OS's log tells that os1 is stopped"
+    machine.wait("first", rb"mint: the CPUs of all OSes have stopped")
+    yield True, "and that its CPUs have stopped"
     machine.wait("first", rb"Linux version ")
     silent = len(machine.ports["os1"].log)
     machine.wait("first", rb"mint-successor-up: [^\n]*, 4 CPUs")
@@ -263,6 +266,7 @@ def scenarios(long=False):
                  extra=("-device", "intel-iommu,intremap=on"),
                  append=f"{NO_BROADCAST} {POOL} intel_iommu=on"),
         Scenario("lockdown"),
+        Scenario("rest", run=rest.run),
         Scenario("fuzz", devices=DEVICES[:2], environment=f"WRITES={10000 if long else 3000}"),
         Scenario("refusals", name="refusals/broadcast", append=POOL,
                  environment="REFUSAL=boot.it.with.no_ipi_broadcast=1"),

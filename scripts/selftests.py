@@ -87,6 +87,8 @@ def converse(machine, watcher):
                 name, command = rest.split(" ", 1)
                 machine.send(name, command + "\n")
                 answer = "told"
+            elif verb == "monitor":
+                answer = " ".join(machine.monitor(rest).split()) or "done"
             elif verb == "mark":
                 watcher.mark(rest)
                 answer = "marked"
@@ -150,8 +152,6 @@ def build_initramfs(folder, scenario, run, first, successor, ko):
 
 def run_scenario(scenario, run):
     """Runs one scenario; returns (passed, failed, text)."""
-    if scenario.run:
-        return scenario.run(run.boot)
     started = time.monotonic()
     lines, passed, failed = [], 0, 0
     first, successor, ko = run.first, run.successor, KO
@@ -163,6 +163,20 @@ def run_scenario(scenario, run):
         nonlocal passed, failed
         passed, failed = passed + good, failed + (not good)
         lines.append(f"{'ok' if good else 'not ok'} - {scenario.name}: {text}")
+
+    def done():
+        lines.append(f"# {scenario.name}: {time.monotonic() - started:.0f} s")
+        return passed, failed, "\n".join(lines)
+
+    if scenario.run:
+        try:
+            for good, text in scenario.run(run.boot):
+                count(good, text)
+        except (MachineError, ValueError) as error:
+            what, _, evidence = str(error).partition("\n")
+            count(False, what)
+            lines.append(evidence)
+        return done()
 
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
@@ -210,8 +224,7 @@ def run_scenario(scenario, run):
                 lines += ["  from the first on:", *log[max(0, log.find(line)):].split("\n")[:150]]
             if failed:
                 lines.append(machine.evidence(f"  the last lines of {scenario.name}:"))
-    lines.append(f"# {scenario.name}: {time.monotonic() - started:.0f} s")
-    return passed, failed, "\n".join(lines)
+    return done()
 
 
 def plain_boot(first, initramfs):
