@@ -29,7 +29,8 @@ class Scenario:
     name: str = ""
     append: str = f"{NO_BROADCAST} {POOL}"
     environment: str = ""
-    cpus: int = 4
+    # As QEMU's option -smp has them.
+    cpus: int | str = 4
     memory: str = "3G"
     # The roles of the kernels that the script finds in /kernels, and whether it gets each one's vmlinux.
     kernels: tuple = ()
@@ -243,7 +244,7 @@ def scenarios(long=False):
         Scenario("siblings", expected=(panic("os2"),)),
         Scenario("recovery", expected=(panic("os1"),)),
         Scenario("kexec", kexec=True, devices=DEVICES[:1], modules=MODULES[:1]),
-        Scenario("events"),
+        Scenario("events", cpus="4,maxcpus=5"),
         Scenario("panic_first", append=f"{NO_BROADCAST} {POOL} panic=0", expected=(panic("first"),),
                  after=successors_outlive),
         Scenario("ends_first", name="kexec_first", after=successor_is_stopped_by_kexec,
