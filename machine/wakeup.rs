@@ -172,6 +172,9 @@ impl Trampoline {
                 Stage::ENTERED
             }
         };
+        // The kernel maps the I/O APIC uncached; and a CPU whose MTRRs are off, as INIT may leave
+        // them, does not read the code from the caches.
+        self.page.write_back();
     }
 
     /// Returns how far the CPU has come.
