@@ -137,6 +137,18 @@ impl Watched {
         Ok(())
     }
 
+    /// Writes what the caches hold of the memory back, and removes it from the caches of all CPUs.
+    /// After that, an access that bypasses the caches sees what was written by this mapping.
+    pub(crate) fn write_back(&self) {
+        for offset in (0..self.0.len).step_by(WINDOW as usize) {
+            let len = (self.0.len - offset).min(WINDOW as usize);
+            let part = self.0.address.wrapping_add(offset);
+            // SAFETY: By the type invariants these bytes are mapped. A CPU of a successor that
+            // accesses them meanwhile sees the same as before.
+            unsafe { bindings::clflush_cache_range(part.cast(), len as c_uint) };
+        }
+    }
+
     /// Returns the address at which the `len` bytes at `offset` are mapped.
     fn part(&self, offset: usize, len: usize) -> Result<*const u8> {
         let end = offset.checked_add(len).ok_or(EINVAL)?;

@@ -84,6 +84,8 @@ impl RestPage {
             let word = u32::from_le_bytes(word.try_into().map_err(|_| EINVAL)?);
             self.mapping.set_word(index * 4, word)?;
         }
+        // A CPU whose MTRRs are off, as INIT may leave them, does not use the caches.
+        self.mapping.write_back();
         Ok(())
     }
 
@@ -160,6 +162,8 @@ impl RestPage {
                 .and_then(|value| self.mapping.set_word(flags, value & !RESTS));
         });
         result?;
+        // See `write()`.
+        self.mapping.write_back();
         // The INIT-SIPI-SIPI protocol has a second startup IPI; a CPU that took the first ignores it.
         for limit in [FIRST_LIMIT, ANSWER_LIMIT] {
             let mut result = Ok(());
@@ -190,6 +194,8 @@ impl RestPage {
         loop {
             // Before the look at the answers, after which there may be a long pause.
             let is_late = started.elapsed() > limit;
+            // See `write()`: such a CPU has answered in memory alone.
+            self.mapping.write_back();
             let mut all = true;
             cpus(&mut |apic_id| all &= self.has_answered(apic_id));
             if all || is_late {

@@ -146,6 +146,9 @@ impl Trampoline {
         bytes[ROOT..][..8].copy_from_slice(&root.to_le_bytes());
         bytes[ENTRY..][..8].copy_from_slice(&entry.address.to_le_bytes());
         bytes[BOOT_PARAMS..][..8].copy_from_slice(&entry.boot_params.to_le_bytes());
+        // The kernel maps the I/O APIC uncached; and a CPU whose MTRRs are off, as INIT may leave
+        // them, does not read the code from the caches.
+        self.page.write_back();
     }
 
     /// Returns how far the CPU has come.
