@@ -23,6 +23,10 @@ CACHE = Path(os.environ["MINT_CACHE"])
 # OS's console, the others are for successors.
 UARTS = (0x3F8, 0x2F8, 0x3E8, 0x2E8)
 
+# The CPUs that TCG emulates: without fast string instructions, which are slower there than the kernel's
+# own loops.
+CPU = "max,-fsrm,-fsrs,-erms"
+
 # How many plain boots anything is waited for. What is waited for takes one at most; the rest is
 # for other work that the host may get meanwhile.
 PATIENCE = 15
@@ -136,9 +140,8 @@ class Machine:
         else:
             # One thread for all CPUs: with several, TCG now and then runs a
             # stale translation of text that another CPU is patching.
-            # Without fast string instructions, which are slower there than the kernel's own loops.
             command += ["-accel", f"tcg,thread={threads},tb-size={translated}",
-                        "-cpu", "max,-fsrm,-fsrs,-erms"]
+                        "-cpu", CPU]
         handed = []
         for index, name in enumerate(names):
             if interactive and index == 0:

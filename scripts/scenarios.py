@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import rest
 import uefi
 from first_os import LOW_POOL, NO_BROADCAST, POOL, SOURCE
+from qemu_machine import CPU
 
 SUCCESSORS = ("os1", "os2")
 # The first OS's console, two successors, and the tests' own port.
@@ -29,13 +30,14 @@ class Scenario:
     name: str = ""
     append: str = f"{NO_BROADCAST} {POOL}"
     environment: str = ""
-    # As QEMU's option -smp has them.
+    # QEMU's -smp.
     cpus: int | str = 4
     memory: str = "3G"
     # The roles of the kernels that the script finds in /kernels, and whether it gets each one's vmlinux.
     kernels: tuple = ()
     vmlinux: bool = False
-    # Programs of the root's, and whether there is an initrd whose system can replace itself.
+    # Programs of the root's, and whether there is an initrd whose system can replace itself. They are also in
+    # the initrd for the system that follows.
     programs: tuple = ()
     kexec: bool = False
     extra: tuple = ()
@@ -176,6 +178,29 @@ def successors_outlive(machine):
         yield gap < GAP * machine.boot, f"{name} ticks on after the first OS's panic, {gap:.1f} s at most between two"
 
 
+def successor_outlives_crash_kernel(machine):
+    """The first OS panics, and its crash kernel saves its core; os1 has a disk."""
+    machine.wait("first", rb"mint-successor-up: [^\n]*, 1 CPUs")
+    yield True, "the crash kernel comes to its user space, on one CPU"
+    machine.ports["os1"].seen = len(machine.ports["os1"].log)
+    machine.send("first", "echo core: $(stat -c %s /proc/vmcore) bytes\n")
+    size = int(machine.wait("first", rb"core: (\d+) bytes")[1]) >> 20
+    yield 1024 < size < 3072 - 960, f"the core has the first OS's memory alone, {size} MiB"
+    machine.send("first", "makedumpfile --dump-dmesg /proc/vmcore /tmp/dmesg; "
+                          "echo said: $(grep -c 'sysrq triggered crash' /tmp/dmesg)\n")
+    yield int(machine.wait("first", rb"said: (\d+)")[1]) > 0, "its log can be read from that"
+    before, _ = ticks(machine, "os1")
+    while ticks(machine, "os1")[0] < before + 15:
+        machine.wait("os1", TICK.pattern)
+    _, gap = ticks(machine, "os1")
+    yield gap < GAP * machine.boot, f"os1 ticks on, {gap:.1f} s at most between two"
+    for _ in range(2):
+        machine.wait("os1", rb"16 MiB of 1 came whole")
+    yield True, "its disk is still its own"
+    machine.send("first", "reboot -f\n")
+    machine.wait_end()
+
+
 def successor_is_stopped_by_kexec(machine):
     """The first OS starts another kernel."""
     machine.wait("first", rb"mint: os1: [^\n]* is stopped")
@@ -247,8 +272,17 @@ def scenarios(long=False):
         Scenario("recovery", expected=(panic("os1"),)),
         Scenario("kexec", kexec=True, devices=DEVICES[:1], modules=MODULES[:1]),
         Scenario("events", cpus="4,maxcpus=5"),
+        # QEMU has AMD's CPUs say what threads are of a core only by topoext.
+        Scenario("smt", cpus="6,cores=3,threads=2", extra=("-cpu", f"{CPU},+topoext")),
+        Scenario("affinity"),
+        Scenario("loads", environment="LOADS=200"),
         Scenario("panic_first", append=f"{NO_BROADCAST} {POOL} panic=0", expected=(panic("first"),),
                  after=successors_outlive),
+        Scenario("kdump", kexec=True, programs=("/usr/bin/makedumpfile",), devices=DEVICES[:1], modules=MODULES[:1],
+                 memory="4G", append=f"{NO_BROADCAST} memmap=1G$4G memmap=128K$128K", expected=(panic("os1"),)),
+        Scenario("kdump_first", kexec=True, programs=("/usr/bin/makedumpfile",), devices=DEVICES[:1],
+                 modules=MODULES[:1], environment="CRASH=pci=off", append=f"{NO_BROADCAST} {POOL} crashkernel=192M",
+                 expected=(panic("first"),), after=successor_outlives_crash_kernel),
         Scenario("ends_first", name="kexec_first", after=successor_is_stopped_by_kexec,
                  devices=DEVICES[:1], modules=MODULES[:1],
                  environment="END='kexec_self /boot/vmlinuz /boot/initrd /proc/cmdline'"),

@@ -135,11 +135,14 @@ def build_initramfs(folder, scenario, run, first, successor, ko):
                                               modules=scenario.other_modules, kernels=others)
             files.append(f"{initrd}=/boot/initrd.{name}")
     if scenario.kexec:
-        inner = make_successor_initramfs(folder / "inner.cpio", modules=scenario.modules, kernels=(successor,))
+        programs = sum(map(with_libraries, scenario.programs), [])
+        inner = make_successor_initramfs(folder / "inner.cpio", programs,
+                                         modules=scenario.modules, kernels=(successor,))
         outer = make_successor_initramfs(folder / "outer.cpio", [
             f"{successor}=/boot/vmlinuz", f"{inner}=/boot/initrd",
             *(tool for tool in run.tools if tool.endswith("/kexec_self"))],
             modules=scenario.modules, kernels=(successor,))
+        files.append(f"{inner}=/boot/initrd.next")
         files.append(f"{outer}=/boot/initrd.kexec")
     successor_files = [run.provoke, f"{GUEST}/crash=/do.d/crash",
                        *(tool for tool in run.tools if tool.endswith("/read_port"))]
