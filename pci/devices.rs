@@ -361,7 +361,7 @@ impl Devices {
             }
         }
         // Held until the drivers are unbound, so that nobody starts to use a disk in between.
-        let mut unused = Unused::new(os);
+        let mut unused = Unused::new(os)?;
         for held in &devices.held {
             unused.add(&held.function)?;
         }

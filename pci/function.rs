@@ -149,10 +149,11 @@ impl PciFunction {
             ((*bus).parent.is_null(), (*bus).busn_res.end as u8)
         };
         // SAFETY: `self.device` holds a reference; the fields are set when the device is added.
-        let (is_virtual, has_msi) = unsafe {
+        let (is_virtual, has_msi, class) = unsafe {
             (
                 (*device).is_virtfn() != 0,
                 (*device).msi_cap != 0 || (*device).msix_cap != 0,
+                (*device).class >> 8,
             )
         };
         Function {
@@ -161,6 +162,7 @@ impl PciFunction {
             obstacle: match () {
                 () if is_on_root_bus => Some(Obstacle::OnRootBus),
                 () if is_virtual => Some(Obstacle::Virtual),
+                () if class == bindings::PCI_CLASS_MEMORY_CXL => Some(Obstacle::Memory),
                 () if !has_msi && !self.is_bridge() => Some(Obstacle::NoMsi),
                 () => None,
             },
