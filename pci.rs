@@ -19,3 +19,5 @@ mod function;
 mod iommu;
 #[cfg(MODULE)]
 mod mcfg;
+#[cfg(MODULE)]
+pub(crate) mod unbinding;

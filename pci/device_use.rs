@@ -217,6 +217,16 @@ impl<'a> Unused<'a> {
     }
 }
 
+impl Drop for Unused<'_> {
+    fn drop(&mut self) {
+        self.disks.clear();
+        // In a work item, files are closed later than that. Wait, so that this opening of a disk is
+        // not taken for somebody else's by the next check.
+        // SAFETY: The caller may sleep, and is no work item that closes files.
+        unsafe { bindings::flush_delayed_fput() };
+    }
+}
+
 /// Describes `device` to [`usage`].
 ///
 /// # Safety
