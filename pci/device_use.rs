@@ -23,7 +23,8 @@ use kernel::{
     str::CString,
     sync::{
         atomic::{Atomic, Relaxed},
-        Arc, Mutex, //
+        Arc,
+        Mutex, //
     },
 };
 
@@ -111,11 +112,7 @@ impl<'a> Unused<'a> {
     /// # Safety
     ///
     /// The caller must hold a reference to `device`.
-    unsafe fn look_at(
-        &mut self,
-        device: *mut bindings::device,
-        function: Address,
-    ) -> Result<bool> {
+    unsafe fn look_at(&mut self, device: *mut bindings::device, function: Address) -> Result<bool> {
         // SAFETY: The caller holds a reference to the device, so its name is a C string.
         let name = unsafe { CStr::from_char_ptr((*device).kobj.name) };
         // SAFETY: The caller holds a reference to the device.
@@ -250,7 +247,9 @@ unsafe fn describe<'a>(device: *mut bindings::device) -> usage::Device<'a> {
             class: name(class.map_or(ptr::null(), |class| class.name)),
             bus: name(bus.map_or(ptr::null(), |bus| bus.name)),
             driver: name(bindings::dev_driver_string(device)),
-            driver_above: name(above.map_or(ptr::null(), |above| bindings::dev_driver_string(above))),
+            driver_above: name(
+                above.map_or(ptr::null(), |above| bindings::dev_driver_string(above)),
+            ),
         }
     }
 }

@@ -32,7 +32,7 @@ impl Selection {
     ///
     /// `ENODEV` if a function does not exist; `EINVAL` if it can't be given away; `EBUSY` if it
     /// belongs to another OS, or if somebody has set its driver override; `EOPNOTSUPP` if the first
-    /// OS remaps its interrupts; the log says which function. `ENOMEM`.
+    /// OS remaps its interrupts; those of [`iommu::check`]; the log says which function. `ENOMEM`.
     fn new(requests: &[Request], os: &CString) -> Result<Self> {
         // Most OSes ask for nothing.
         let functions = match requests {
@@ -69,17 +69,18 @@ impl Selection {
             }
             if function.has_isolated_msi() {
                 pr_err!(
-                    "{}: the first OS remaps the interrupts of {}, which then can't reach another: boot it with intremap=off\n",
+                    "{}: the first OS remaps the interrupts of {}, which then can't reach another OS: boot the first OS with intremap=off\n",
                     &**os,
                     Shown(function.address())
                 );
                 return Err(EOPNOTSUPP.into());
             }
         }
+        iommu::check(selection.wanted(), os)?;
         Ok(selection)
     }
 
-    fn wanted(&self) -> impl Iterator<Item = &PciFunction> {
+    fn wanted(&self) -> impl Iterator<Item = &PciFunction> + Clone {
         let all = self.functions.iter().zip(&self.described);
         all.filter(|(_, described)| described.wanted)
             .map(|(function, _)| function)
@@ -338,7 +339,6 @@ impl Devices {
                 devices.held.push(held, GFP_KERNEL)?;
             }
         }
-        iommu::check(devices.functions(), os)?;
         // Held until the drivers are unbound, so that nobody starts to use a device in between.
         let mut unused = Unused::new(os)?;
         for held in &devices.held {

@@ -6,6 +6,7 @@
 //! The OS does not know of the IOMMU, and programs its functions with physical addresses. So the
 //! IOMMU maps the OS's memory one to one.
 
+use crate::linux::errno::EOPNOTSUPP;
 use crate::{linux::log::Shown, memory::memmap::Range, pci::function::PciFunction};
 use core::ptr::NonNull;
 use kernel::{

@@ -173,7 +173,10 @@ impl Underway {
     /// Returns whether the work is done.
     pub(crate) fn is_over(&self) -> bool {
         let progress = self.0.progress.lock();
-        !matches!(*progress, Progress::Running { .. } | Progress::Abandoned { .. })
+        !matches!(
+            *progress,
+            Progress::Running { .. } | Progress::Abandoned { .. }
+        )
     }
 }
 

@@ -123,7 +123,7 @@ def build_initramfs(folder, scenario, run, first, successor, ko):
         kernels = [kernel.with_name("vmlinux") for kernel in kernels]
     files = [f"{script}=/tests/{script.name}" for script in TESTS.glob("*.sh")]
     files += [f"{kernel}=/kernels/{kernel.parent.name}" for kernel in kernels]
-    files += run.tools
+    files += [*run.tools, run.provoke]
     for program in scenario.programs:
         files += with_libraries(program)
     for name, busybox, others in (("i386", BUSYBOX_I386, [kernel for kernel in kernels if is_i386(kernel)]),
@@ -140,7 +140,7 @@ def build_initramfs(folder, scenario, run, first, successor, ko):
             modules=scenario.modules, kernels=(successor,))
         files.append(f"{outer}=/boot/initrd.kexec")
     successor_files = [run.provoke, f"{GUEST}/crash=/do.d/crash",
-                       *(tool for tool in run.tools if tool.endswith("/read_port"))]
+                       *(tool for tool in run.tools if tool.endswith(("/read_port", "/edu_read")))]
     script = "\n".join((f"BOOT={math.ceil(run.boot)}", f"LONG={'yes' if LONG else ''}",
                         f"SUCCESSOR={successor.parent.name}", scenario.environment,
                         f". /tests/{scenario.script}.sh", ""))

@@ -20,7 +20,16 @@ fn use_of_disks_and_interfaces_can_be_told() {
 
 #[test]
 fn parts_of_common_devices_are_harmless() {
-    for name in ["nvme", "nvme-generic", "hwmon", "wakeup", "ptp", "leds", "scsi_host", "scsi_disk"] {
+    for name in [
+        "nvme",
+        "nvme-generic",
+        "hwmon",
+        "wakeup",
+        "ptp",
+        "leds",
+        "scsi_host",
+        "scsi_disk",
+    ] {
         assert_eq!(class(name), Usage::Nothing, "{name}");
     }
 }
@@ -28,8 +37,25 @@ fn parts_of_common_devices_are_harmless() {
 #[test]
 fn nobody_can_tell_of_the_rest() {
     for name in [
-        "drm", "accel", "graphics", "sound", "vfio-dev", "uio", "infiniband", "infiniband_verbs", "tty", "input",
-        "hidraw", "scsi_tape", "scsi_changer", "watchdog", "tpm", "mtd", "misc", "virtio-ports", "a class of tomorrow",
+        "drm",
+        "accel",
+        "graphics",
+        "sound",
+        "vfio-dev",
+        "uio",
+        "infiniband",
+        "infiniband_verbs",
+        "tty",
+        "input",
+        "hidraw",
+        "scsi_tape",
+        "scsi_changer",
+        "watchdog",
+        "tpm",
+        "mtd",
+        "misc",
+        "virtio-ports",
+        "a class of tomorrow",
     ] {
         assert_eq!(class(name), Usage::Unknown, "{name}");
     }
