@@ -140,6 +140,12 @@ EDU = ("edu,dma_mask=0xffffffffffffffff", ())
 GROUP = sum((("-device", f"pcie-root-port,id=group{function},chassis=3{function},slot=3{function},disable-acs=on,"
               f"multifunction=on,addr=0x18.{function}",
               "-device", f"virtio-rng-pci,bus=group{function}") for function in (0, 1)), ())
+# Devices that are to be unplugged, to have errors, and to lose their power.
+LOST = (
+    ("virtio-rng-pci,id=unplugged", ()),
+    ("virtio-rng-pci,id=sick,aer=on", ()),
+    ("virtio-rng-pci", ()),
+)
 DISK_SIZE = 64 << 20
 # For forward.sh: two cards of a 32-bit OS, one of which hears that of the first OS, and the other a host
 # that answers whatever is asked of it.
@@ -270,6 +276,7 @@ def scenarios(long=False):
         Scenario("iommu", name="iommu/intremap", devices=DEVICES[:1], modules=MODULES, environment="REMAPS=yes",
                  extra=("-device", "intel-iommu,intremap=on"),
                  append=f"{NO_BROADCAST} {POOL} intel_iommu=on"),
+        Scenario("lost", devices=LOST),
         Scenario("lockdown"),
         Scenario("fuzz", devices=DEVICES[:2], environment=f"WRITES={10000 if long else 3000}"),
         Scenario("refusals", name="refusals/broadcast", append=POOL,

@@ -11,9 +11,11 @@ say. With --known, only checks that there are scenarios of these names.
 All ends when the standard input does: it is a pipe of whoever has started this.
 """
 
+import json
 import math
 import os
 import re
+import socket
 import subprocess
 import sys
 import tempfile
@@ -61,7 +63,22 @@ def plug_in(devices, folder):
     return below_ports(devices, folder=folder)
 
 
-def converse(machine, watcher):
+def monitor(path, line):
+    """Has QEMU's monitor run `line`, by QMP at the socket `path`; returns what that prints."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.connect(str(path))
+        stream = sock.makefile("rw")
+        stream.readline()
+        for command in ({"execute": "qmp_capabilities"},
+                        {"execute": "human-monitor-command", "arguments": {"command-line": line}}):
+            stream.write(json.dumps(command) + "\n")
+            stream.flush()
+            while "event" in (reply := json.loads(stream.readline())):
+                pass
+        return str(reply.get("return", reply)).strip().replace("\r\n", " ")
+
+
+def converse(machine, watcher, qmp):
     """Answers the script's questions until its plan; yields the TAP lines."""
     doing = "its start"
     try:
@@ -90,6 +107,8 @@ def converse(machine, watcher):
             elif verb == "mark":
                 watcher.mark(rest)
                 answer = "marked"
+            elif verb == "monitor":
+                answer = monitor(qmp, rest)
             else:
                 yield line
                 if line.startswith("1.."):
@@ -168,14 +187,15 @@ def run_scenario(scenario, run):
         folder = Path(folder)
         watcher = IcrWatcher(folder) if scenario.watch else None
         port_watcher = PortWatcher(folder) if scenario.ports else None
-        extra = (*scenario.extra, *plug_in(scenario.devices, folder),
+        qmp = folder / "qmp"
+        extra = (*scenario.extra, "-qmp", f"unix:{qmp},server=on,wait=off", *plug_in(scenario.devices, folder),
                  *sum((w.arguments for w in (watcher, port_watcher) if w), ()))
         initramfs = build_initramfs(folder, scenario, run, first, successor, ko)
         with Machine(first, initramfs, f"mint.run=test {scenario.append} {FIRST_APPEND}", names=PORTS,
                      cpus=scenario.cpus, memory=scenario.memory, boot=run.boot, extra=extra) as machine:
             planned, ran = None, 0
             try:
-                for line in converse(machine, watcher):
+                for line in converse(machine, watcher, qmp):
                     if line.startswith("1.."):
                         planned = int(line[3:])
                     elif found := re.match(r"(not )?ok \d+ - (.*)", line):

@@ -28,7 +28,7 @@ make_os os1 2-3 256M@0x40000000 0x2f8
 os=$MINT/os1
 check 'there is an IOMMU' test -e /sys/bus/pci/devices/$NVME/iommu_group
 if [ "$REMAPS" ]; then
-	check 'devices refuses remapped interrupts' refuses 'Operation not supported' 'boot it with intremap=off' $os/devices $NVME
+	check 'devices refuses remapped interrupts' refuses 'Operation not supported' 'boot the first OS with intremap=off' $os/devices $NVME
 	check 'it is empty as before' is $os/devices ''
 else
 	put $os/devices "$NVME $EDU"
