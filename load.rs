@@ -285,14 +285,14 @@ impl Loaded {
         }
     }
 
-    /// Takes the devices of `config` for `os`.
+    /// Gets `devices` ready for this OS's kernel and memory.
     ///
     /// # Errors
     ///
-    /// Those of [`Devices::take`].
-    pub(crate) fn take_devices(&self, config: &Config, os: &CString) -> Result<Devices> {
+    /// Those of [`Devices::give`].
+    pub(crate) fn give(&self, devices: &mut Devices) -> Result {
         let memory = [self.layout.range(), self.layout.low.ram()];
-        Devices::take(&config.devices, self.files.kernel.image.mode, &memory, os)
+        devices.give(self.files.kernel.image.mode, &memory)
     }
 }
 

@@ -139,6 +139,17 @@ SWITCH = ("x3130-upstream,id=up{bus}", (
     "-netdev", "hubport,id=card{bus},hubid=0",
     "-device", "virtio-net-pci,netdev=card{bus},bus=down2",
 ))
+# A device that reads any address by DMA, and two that an IOMMU can't tell apart, on the buses after that.
+EDU = ("edu,dma_mask=0xffffffffffffffff", ())
+GROUP = sum((("-device", f"pcie-root-port,id=group{function},chassis=3{function},slot=3{function},disable-acs=on,"
+              f"multifunction=on,addr=0x18.{function}",
+              "-device", f"virtio-rng-pci,bus=group{function}") for function in (0, 1)), ())
+# Devices that are to be unplugged, to have errors, and to lose their power.
+LOST = (
+    ("virtio-rng-pci,id=unplugged", ()),
+    ("virtio-rng-pci,id=sick,aer=on", ()),
+    ("virtio-rng-pci", ()),
+)
 DISK_SIZE = 64 << 20
 # For forward.sh: two cards of a 32-bit OS, one of which hears that of the first OS, and the other a host
 # that answers whatever is asked of it.
@@ -296,12 +307,16 @@ def scenarios(long=False):
         Scenario("forward", devices=FORWARD, extra=LISTENER, modules=("virtio_net",), other_modules=("e1000e",),
                  kernels=("i386-pae",), expected=NOT_FOR_SMP,
                  ports=PORTS_OF_ONE, append=f"{NO_BROADCAST} {POOL} {LOW_POOL}"),
-        Scenario("iommu", devices=DEVICES[:1], modules=MODULES, environment="REMAPS=",
-                 extra=("-device", "intel-iommu,intremap=off"),
+        Scenario("iommu", devices=(*DEVICES[:1], EDU), modules=MODULES, environment="REMAPS=",
+                 extra=("-device", "intel-iommu,intremap=off", *GROUP),
                  append=f"{NO_BROADCAST} {POOL} intel_iommu=on"),
+        # Debian's cloud kernels have no driver for it.
+        Scenario("iommu", name="iommu/amd", devices=(*DEVICES[:1], EDU), modules=MODULES, environment="REMAPS=",
+                 generic=True, extra=("-device", "amd-iommu,intremap=off", *GROUP)),
         Scenario("iommu", name="iommu/intremap", devices=DEVICES[:1], modules=MODULES, environment="REMAPS=yes",
                  extra=("-device", "intel-iommu,intremap=on"),
                  append=f"{NO_BROADCAST} {POOL} intel_iommu=on"),
+        Scenario("lost", devices=LOST),
         Scenario("lockdown"),
         Scenario("rest", run=rest.run),
         Scenario("fuzz", devices=DEVICES[:2], environment=f"WRITES={10000 if long else 3000}"),

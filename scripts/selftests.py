@@ -11,9 +11,11 @@ say. With --known, only checks that there are scenarios of these names.
 All ends when the standard input does: it is a pipe of whoever has started this.
 """
 
+import json
 import math
 import os
 import re
+import socket
 import subprocess
 import sys
 import tempfile
@@ -61,7 +63,22 @@ def plug_in(devices, folder):
     return below_ports(devices, folder=folder)
 
 
-def converse(machine, watcher):
+def monitor(path, line):
+    """Has QEMU's monitor run `line`, by QMP at the socket `path`; returns what that prints."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.connect(str(path))
+        stream = sock.makefile("rw")
+        stream.readline()
+        for command in ({"execute": "qmp_capabilities"},
+                        {"execute": "human-monitor-command", "arguments": {"command-line": line}}):
+            stream.write(json.dumps(command) + "\n")
+            stream.flush()
+            while "event" in (reply := json.loads(stream.readline())):
+                pass
+        return str(reply.get("return", reply)).strip().replace("\r\n", " ")
+
+
+def converse(machine, watcher, qmp):
     """Answers the script's questions until its plan; yields the TAP lines."""
     doing = "its start"
     try:
@@ -92,6 +109,8 @@ def converse(machine, watcher):
             elif verb == "mark":
                 watcher.mark(rest)
                 answer = "marked"
+            elif verb == "monitor":
+                answer = monitor(qmp, rest)
             else:
                 yield line
                 if line.startswith("1.."):
@@ -125,7 +144,7 @@ def build_initramfs(folder, scenario, run, first, successor, ko):
         kernels = [kernel.with_name("vmlinux") for kernel in kernels]
     files = [f"{script}=/tests/{script.name}" for script in TESTS.glob("*.sh")]
     files += [f"{kernel}=/kernels/{kernel.parent.name}" for kernel in kernels]
-    files += run.tools
+    files += [*run.tools, run.provoke]
     for program in scenario.programs:
         files += with_libraries(program)
     for name, busybox, others in (("i386", BUSYBOX_I386, [kernel for kernel in kernels if is_i386(kernel)]),
@@ -145,7 +164,7 @@ def build_initramfs(folder, scenario, run, first, successor, ko):
         files.append(f"{inner}=/boot/initrd.next")
         files.append(f"{outer}=/boot/initrd.kexec")
     successor_files = [run.provoke, f"{GUEST}/crash=/do.d/crash",
-                       *(tool for tool in run.tools if tool.endswith("/read_port"))]
+                       *(tool for tool in run.tools if tool.endswith(("/read_port", "/edu_read")))]
     script = "\n".join((f"BOOT={math.ceil(run.boot)}", f"LONG={'yes' if LONG else ''}",
                         f"SUCCESSOR={successor.parent.name}", scenario.environment,
                         f". /tests/{scenario.script}.sh", ""))
@@ -185,14 +204,15 @@ def run_scenario(scenario, run):
         folder = Path(folder)
         watcher = IcrWatcher(folder) if scenario.watch else None
         port_watcher = PortWatcher(folder) if scenario.ports else None
-        extra = (*scenario.extra, *plug_in(scenario.devices, folder),
+        qmp = folder / "qmp"
+        extra = (*scenario.extra, "-qmp", f"unix:{qmp},server=on,wait=off", *plug_in(scenario.devices, folder),
                  *sum((w.arguments for w in (watcher, port_watcher) if w), ()))
         initramfs = build_initramfs(folder, scenario, run, first, successor, ko)
         with Machine(first, initramfs, f"mint.run=test {scenario.append} {FIRST_APPEND}", names=PORTS,
                      cpus=scenario.cpus, memory=scenario.memory, boot=run.boot, extra=extra) as machine:
             planned, ran = None, 0
             try:
-                for line in converse(machine, watcher):
+                for line in converse(machine, watcher, qmp):
                     if line.startswith("1.."):
                         planned = int(line[3:])
                     elif found := re.match(r"(not )?ok \d+ - (.*)", line):
