@@ -26,6 +26,7 @@ from pathlib import Path
 from first_os import (BUSYBOX_I386, GUEST, KO, SOURCE, TESTS, compile_c, is_i386, make_initramfs,
                       make_successor_initramfs, with_libraries)
 from icr_watcher import IcrWatcher
+from msr_watcher import MsrWatcher
 from port_watcher import PortWatcher
 from qemu_machine import PATIENCE, Machine, MachineError, below_ports
 from scenarios import DISK, DISK_SIZE, PORTS, ROLES, scenarios, ticks
@@ -168,8 +169,9 @@ def run_scenario(scenario, run):
         folder = Path(folder)
         watcher = IcrWatcher(folder) if scenario.watch else None
         port_watcher = PortWatcher(folder) if scenario.ports else None
+        msr_watcher = MsrWatcher(folder, scenario.append) if scenario.msrs is not None else None
         extra = (*scenario.extra, *plug_in(scenario.devices, folder),
-                 *sum((w.arguments for w in (watcher, port_watcher) if w), ()))
+                 *sum((w.arguments for w in (watcher, port_watcher, msr_watcher) if w), ()))
         initramfs = build_initramfs(folder, scenario, run, first, successor, ko)
         with Machine(first, initramfs, f"mint.run=test {scenario.append} {FIRST_APPEND}", names=PORTS,
                      cpus=scenario.cpus, memory=scenario.memory, boot=run.boot, extra=extra) as machine:
@@ -198,6 +200,9 @@ def run_scenario(scenario, run):
                     count(good, text)
             if port_watcher and planned:
                 for good, text in port_watcher.results(scenario.ports, scenario.strays):
+                    count(good, text)
+            if msr_watcher and planned:
+                for good, text in msr_watcher.results(scenario.msrs):
                     count(good, text)
             splats = [line for line in machine.splats(PORTS[:-1])
                       if not any(re.search(pattern, line) for pattern in scenario.expected)]

@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * provoke: a module that makes the kernel it is loaded into fail, in the way that
- * its parameter names. For successors: Debian's kernels have no LKDTM.
+ * provoke: a module that makes the kernel it is loaded into fail, or do what it must
+ * not do, as its parameter names. For successors: Debian's kernels have no LKDTM.
  *
- *	insmod provoke.ko how=hang|oops|overflow
+ *	insmod provoke.ko how=hang|oops|overflow|msr
  */
 #include <linux/module.h>
 #include <linux/smp.h>
 #include <linux/string.h>
+#include <asm/msr.h>
 
 static char *how = "";
 module_param(how, charp, 0);
-MODULE_PARM_DESC(how, "hang, oops or overflow");
+MODULE_PARM_DESC(how, "hang, oops, overflow or msr");
 
 /* No interrupt is taken, no NMI is sent: the CPU is of no use to anybody. */
 static void hang(void *unused)
@@ -50,6 +51,9 @@ static int __init provoke_init(void)
 		oops();
 	} else if (!strcmp(how, "overflow")) {
 		overflow(0);
+	} else if (!strcmp(how, "msr")) {
+		/* A package's power limits, which QEMU's CPU does not have. */
+		wrmsr_safe(MSR_PKG_POWER_LIMIT, 0, 0);
 	}
 	return -EINVAL;
 }
