@@ -131,7 +131,8 @@ const PANIC_AT_ONCE: i32 = -1;
 /// ranges in all, the first that it meets.
 const RESERVED_PORTS: &str = "0x2e,2,0x4e,2";
 
-/// Initcalls that the kernel must skip. A kernel ignores names that it does not have.
+/// Initcalls that the kernel must skip, of modules as well. A kernel ignores names that it does not
+/// have.
 ///
 /// - `add_pcspkr()` makes the device of the PC speaker, whose driver writes to ports 0x42, 0x43
 ///   and 0x61.
@@ -142,11 +143,22 @@ const RESERVED_PORTS: &str = "0x2e,2,0x4e,2";
 ///   from the enclave that it belongs to.
 /// - `thermal_throttle_init_device()` gives each package a page of the kernel for hardware feedback
 ///   (HFI), to which the package then writes, and handles interrupts that the whole package gets.
+/// - `pkg_temp_thermal_init()` (module `x86_pkg_temp_thermal`) sets thresholds for these interrupts.
 /// - `resctrl_late_init()` (6.1, 6.12) or `resctrl_arch_late_init()` (7.3) resets the cache masks
 ///   and bandwidth limits that all CPUs of a cache share.
+/// - `intel_epb_init()` changes an energy bias of 0, which CPUs of the first OS may share.
+/// - `itmt_legacy_init()` sends commands to a mailbox of the package.
+/// - `intel_rapl_msr_driver_init()` (6.1, 6.12) or `intel_rapl_msr_init()` (7.3), of the module
+///   `intel_rapl_msr`, turns off the package's power limits when the module is unloaded.
+/// - `intel_uncore_init()` resets the package's performance counters (module `intel_uncore`), or
+///   changes the limits of its uncore frequency (module `intel_uncore_frequency`).
+/// - `pmc_core_platform_init()` (module `intel_pmc_core_pltdrv`) makes a device of the machine's
+///   power management controller.
 const BLACKLISTED_INITCALLS: &str =
     "add_pcspkr,i8237A_init_ops,print_s5_reset_status_mmio,sgx_init,\
-     thermal_throttle_init_device,resctrl_late_init,resctrl_arch_late_init";
+     thermal_throttle_init_device,pkg_temp_thermal_init,resctrl_late_init,resctrl_arch_late_init,\
+     intel_epb_init,itmt_legacy_init,intel_rapl_msr_driver_init,intel_rapl_msr_init,\
+     intel_uncore_init,pmc_core_platform_init";
 
 /// The length of a console's name that the decompressor reads (`parse_console_uart8250()`).
 const CONSOLE_LEN: usize = 64;
@@ -211,6 +223,9 @@ pub fn write<'a>(
     // Both lists are added to those that the person gives; a parameter can't undo them.
     line.push(format_args!("reserve={RESERVED_PORTS}"))?;
     line.push(format_args!("initcall_blacklist={BLACKLISTED_INITCALLS}"))?;
+    // Or intel_pstate would turn HWP on for the whole package. Where the first OS has done so, the
+    // driver ignores this, and no other option undoes it (intel_pstate_init(), intel_pstate_setup()).
+    line.push(format_args!("intel_pstate=no_hwp"))?;
     // Overrides CONFIG_PANIC_TIMEOUT; see PANIC.
     line.push(format_args!("panic=0"))?;
     line.own(

@@ -48,6 +48,9 @@ class Scenario:
     # The successors whose accesses to ports are watched, as PORTS_OF_ONE, and those that are made on purpose.
     ports: dict = None
     strays: tuple = ()
+    # Whether it is watched which MSRs successors touch, as wherever ports are: those that they write on
+    # purpose.
+    msrs: tuple = None
     # What is below a root port each, from bus 1 on: a device of QEMU, and what it has to have.
     devices: tuple = ()
     # Whether the first OS and successors have the generic kernel, which has drivers for CARDS.
@@ -63,6 +66,8 @@ class Scenario:
 
     def __post_init__(self):
         self.name = self.name or self.script
+        if self.ports:
+            self.msrs = self.msrs or ()
 
 
 def panic(system):
@@ -151,6 +156,8 @@ LOST = (
     ("virtio-rng-pci", ()),
 )
 DISK_SIZE = 64 << 20
+# A CPU that Linux takes for Intel's, a Skylake-X: QEMU's own passes for AMD's.
+INTEL = ("-cpu", f"{CPU},vendor=GenuineIntel,family=6,model=85,stepping=4")
 # For forward.sh: two cards of a 32-bit OS, one of which hears that of the first OS, and the other a host
 # that answers whatever is asked of it.
 FORWARD = (
@@ -161,6 +168,14 @@ FORWARD = (
 )
 # A hub keeps what nobody takes, and the sender waits: a port with nothing behind it takes all.
 LISTENER = ("-netdev", "hubport,id=listener,hubid=0")
+
+
+# A firmware with a logo, and a screen that the firmware shows it on.
+SCREEN = (
+    "-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={uefi.FIRMWARE}/OVMF_CODE_4M.fd",
+    "-drive", f"if=pflash,unit=1,format=raw,snapshot=on,file={uefi.FIRMWARE}/OVMF_VARS_4M.fd",
+    "-device", "bochs-display",
+)
 
 
 # What Debian's i386 kernels say of QEMU's CPU, whatever starts them: as an AMD CPU of family 6 it is
@@ -259,6 +274,8 @@ def scenarios(long=False):
         Scenario("cycles", environment=f"CYCLES={cycles}"),
         Scenario("watch", cpus=5, watch=WATCHED, kernels=("oldest",), environment=f"WORK={work}"),
         Scenario("ports", ports=PORTS_OF_TWO, strays=(("os1", "read", 0x3FF),), expected=(panic("os1"),)),
+        # The generic kernel has drivers for more of such a CPU.
+        Scenario("msrs", cpus=5, extra=INTEL, msrs=(0x610,), kernels=("generic",)),
         Scenario("life", ports=PORTS_OF_ONE, expected=(panic("os1"),)),
         Scenario("deaths", ports=PORTS_OF_ONE, expected=DEATHS),
         Scenario("postmortem", programs=("/usr/bin/makedumpfile",), expected=(panic("os1"),)),
@@ -300,7 +317,7 @@ def scenarios(long=False):
         Scenario("ends_first", name="reboot_first", after=successor_is_stopped_by_reboot,
                  devices=DEVICES[:1], modules=MODULES[:1],
                  environment="END='reboot -f'"),
-        Scenario("x2apic", kernels=("i386-pae",),
+        Scenario("x2apic", kernels=("i386-pae",), msrs=(),
                  extra=("-device", "intel-iommu,intremap=on,eim=on"),
                  append=f"{NO_BROADCAST} {POOL} intel_iommu=on"),
         Scenario("switch", devices=(SWITCH, CARDS[-1]), modules=("nvme", "virtio_net"), ports=PORTS_OF_ONE),
@@ -319,6 +336,8 @@ def scenarios(long=False):
         Scenario("lost", devices=LOST),
         Scenario("lockdown"),
         Scenario("rest", run=rest.run),
+        # Debian's cloud kernels have no CONFIG_ACPI_BGRT.
+        Scenario("bgrt", generic=True, extra=SCREEN, append=NO_BROADCAST),
         Scenario("fuzz", devices=DEVICES[:2], environment=f"WRITES={10000 if long else 3000}"),
         Scenario("refusals", name="refusals/broadcast", append=POOL,
                  environment="REFUSAL=boot.it.with.no_ipi_broadcast=1"),

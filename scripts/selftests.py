@@ -11,11 +11,9 @@ say. With --known, only checks that there are scenarios of these names.
 All ends when the standard input does: it is a pipe of whoever has started this.
 """
 
-import json
 import math
 import os
 import re
-import socket
 import subprocess
 import sys
 import tempfile
@@ -28,6 +26,7 @@ from pathlib import Path
 from first_os import (BUSYBOX_I386, GUEST, KO, SOURCE, TESTS, compile_c, is_i386, make_initramfs,
                       make_successor_initramfs, with_libraries)
 from icr_watcher import IcrWatcher
+from msr_watcher import MsrWatcher
 from port_watcher import PortWatcher
 from qemu_machine import PATIENCE, Machine, MachineError, below_ports
 from scenarios import DISK, DISK_SIZE, PORTS, ROLES, scenarios, ticks
@@ -63,22 +62,7 @@ def plug_in(devices, folder):
     return below_ports(devices, folder=folder)
 
 
-def monitor(path, line):
-    """Has QEMU's monitor run `line`, by QMP at the socket `path`; returns what that prints."""
-    with socket.socket(socket.AF_UNIX) as sock:
-        sock.connect(str(path))
-        stream = sock.makefile("rw")
-        stream.readline()
-        for command in ({"execute": "qmp_capabilities"},
-                        {"execute": "human-monitor-command", "arguments": {"command-line": line}}):
-            stream.write(json.dumps(command) + "\n")
-            stream.flush()
-            while "event" in (reply := json.loads(stream.readline())):
-                pass
-        return str(reply.get("return", reply)).strip().replace("\r\n", " ")
-
-
-def converse(machine, watcher, qmp):
+def converse(machine, watcher):
     """Answers the script's questions until its plan; yields the TAP lines."""
     doing = "its start"
     try:
@@ -109,8 +93,6 @@ def converse(machine, watcher, qmp):
             elif verb == "mark":
                 watcher.mark(rest)
                 answer = "marked"
-            elif verb == "monitor":
-                answer = monitor(qmp, rest)
             else:
                 yield line
                 if line.startswith("1.."):
@@ -204,15 +186,15 @@ def run_scenario(scenario, run):
         folder = Path(folder)
         watcher = IcrWatcher(folder) if scenario.watch else None
         port_watcher = PortWatcher(folder) if scenario.ports else None
-        qmp = folder / "qmp"
-        extra = (*scenario.extra, "-qmp", f"unix:{qmp},server=on,wait=off", *plug_in(scenario.devices, folder),
-                 *sum((w.arguments for w in (watcher, port_watcher) if w), ()))
+        msr_watcher = MsrWatcher(folder, scenario.append) if scenario.msrs is not None else None
+        extra = (*scenario.extra, *plug_in(scenario.devices, folder),
+                 *sum((w.arguments for w in (watcher, port_watcher, msr_watcher) if w), ()))
         initramfs = build_initramfs(folder, scenario, run, first, successor, ko)
         with Machine(first, initramfs, f"mint.run=test {scenario.append} {FIRST_APPEND}", names=PORTS,
                      cpus=scenario.cpus, memory=scenario.memory, boot=run.boot, extra=extra) as machine:
             planned, ran = None, 0
             try:
-                for line in converse(machine, watcher, qmp):
+                for line in converse(machine, watcher):
                     if line.startswith("1.."):
                         planned = int(line[3:])
                     elif found := re.match(r"(not )?ok \d+ - (.*)", line):
@@ -235,6 +217,9 @@ def run_scenario(scenario, run):
                     count(good, text)
             if port_watcher and planned:
                 for good, text in port_watcher.results(scenario.ports, scenario.strays):
+                    count(good, text)
+            if msr_watcher and planned:
+                for good, text in msr_watcher.results(scenario.msrs):
                     count(good, text)
             splats = [line for line in machine.splats(PORTS[:-1])
                       if not any(re.search(pattern, line) for pattern in scenario.expected)]

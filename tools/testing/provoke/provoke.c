@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * provoke: a module that makes the kernel it is loaded into fail, in the way that
- * its parameter names. For successors: Debian's kernels have no LKDTM.
+ * provoke: a module that makes the kernel it is loaded into fail, or do what it must
+ * not do, as its parameter names. For successors: Debian's kernels have no LKDTM.
  *
- *	insmod provoke.ko how=hang|oops|overflow
+ *	insmod provoke.ko how=hang|oops|overflow|msr
  *
  * For the first OS, it is a driver of PCI functions whose IDs are written to
  * /sys/bus/pci/drivers/provoke/new_id:
@@ -23,10 +23,11 @@
 #include <linux/pci.h>
 #include <linux/smp.h>
 #include <linux/string.h>
+#include <asm/msr.h>
 
 static char *how = "";
 module_param(how, charp, 0);
-MODULE_PARM_DESC(how, "hang, oops, overflow, cling, node or use");
+MODULE_PARM_DESC(how, "hang, oops, overflow, msr, cling, node or use");
 
 static unsigned long address;
 module_param(address, ulong, 0);
@@ -116,6 +117,9 @@ static int __init provoke_init(void)
 		return pci_register_driver(&driver);
 	} else if (!strcmp(how, "use")) {
 		return request_mem_region(address, PAGE_SIZE, "provoke") ? 0 : -EBUSY;
+	} else if (!strcmp(how, "msr")) {
+		/* A package's power limits, which QEMU's CPU does not have. */
+		wrmsr_safe(MSR_PKG_POWER_LIMIT, 0, 0);
 	}
 	return -EINVAL;
 }

@@ -39,13 +39,17 @@ const REFUSED: &[&[u8]] = &[
 ];
 
 /// What keeps it off shared hardware; it must come before what is given of its name.
-const PORTS: [(&[u8], &[u8]); 2] = [
+const KEPT_OFF: [(&[u8], &[u8]); 3] = [
     (b"reserve", b"0x2e,2,0x4e,2"),
     (
         b"initcall_blacklist",
         b"add_pcspkr,i8237A_init_ops,print_s5_reset_status_mmio,sgx_init,\
-          thermal_throttle_init_device,resctrl_late_init,resctrl_arch_late_init",
+          thermal_throttle_init_device,pkg_temp_thermal_init,\
+          resctrl_late_init,resctrl_arch_late_init,intel_epb_init,itmt_legacy_init,\
+          intel_rapl_msr_driver_init,intel_rapl_msr_init,intel_uncore_init,\
+          pmc_core_platform_init",
     ),
+    (b"intel_pstate", b"no_hwp"),
 ];
 
 fuzz_target!(|bytes: &[u8]| {
@@ -112,7 +116,7 @@ fn check(given: &[u8], line: &[u8], facts: &Facts) {
             b"noisapnp",
             b"pci",
         ];
-        let other = [other, &PORTS.map(|(name, _)| name)].concat();
+        let other = [other, &KEPT_OFF.map(|(name, _)| name)].concat();
         assert!(known || other.contains(&&*added.0), "{added:?}");
     }
 
@@ -122,7 +126,7 @@ fn check(given: &[u8], line: &[u8], facts: &Facts) {
         assert!(all_of(name).all(|found| found == value.as_bytes()));
     }
     // The kernel adds up what these are given.
-    for (name, value) in PORTS {
+    for (name, value) in KEPT_OFF {
         // Before it there may be the ports of PCI.
         assert!(all_of(name).take(2).any(|given| given == value));
     }

@@ -168,7 +168,7 @@ check '/proc/iomem shows the OS' grep -q '40000000-47ffffff : os1' /proc/iomem
 check 'memory_free is less' is $MINT/memory_free $(((960 - 128) << 20))
 check 'low_memory_free is less' is $MINT/low_memory_free $((LOW_FREE - (36 << 10)))
 check 'command_line ends with what was given' grep -q ' quiet -- memmap=1G$' $os/command_line
-check 'command_line has what is added' grep -q '^no_ipi_broadcast=1 tsc_early_khz=[0-9]* tsc=reliable pci=off kvm.enable_virt_at_load=0 reserve=0x2e,2,0x4e,2 initcall_blacklist=add_pcspkr,i8237A_init_ops,print_s5_reset_status_mmio,sgx_init,thermal_throttle_init_device,resctrl_late_init,resctrl_arch_late_init panic=0 8250.nr_uarts=0 reboot=efi,panic_warm efi=runtime sysctl.kernel.panic=-1 ' $os/command_line
+check 'command_line has what is added' grep -q '^no_ipi_broadcast=1 tsc_early_khz=[0-9]* tsc=reliable pci=off kvm.enable_virt_at_load=0 reserve=0x2e,2,0x4e,2 initcall_blacklist=add_pcspkr,[a-zA-Z0-9_,]* intel_pstate=no_hwp panic=0 8250.nr_uarts=0 reboot=efi,panic_warm efi=runtime sysctl.kernel.panic=-1 ' $os/command_line
 check 'a loaded OS has no log yet' fails "$ENODATA" cat $os/dmesg
 check 'load refuses a loaded OS' refuses "$EBUSY" 'loaded already' $os/load 1
 for file in cpus memory kernel initrd cmdline console; do

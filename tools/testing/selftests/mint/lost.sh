@@ -12,15 +12,6 @@ UNPLUGGED=0000:01:00.0
 SICK=0000:02:00.0
 MUTE=0000:03:00.0
 
-# monitor LINE: QEMU's monitor runs it.
-monitor() {
-	echo "monitor $1" >&3
-	read -r answer <&3
-	[ -z "$answer" ] || {
-		echo "$answer"
-		false
-	}
-}
 gone() {
 	[ ! -e "/sys/bus/pci/devices/$1" ]
 }

@@ -6,16 +6,23 @@ use mint_unit::firmware::cmdline::{write, Error, Facts, Written};
 use mint_unit::image::kernel_image::Mode;
 
 const COM2: Option<u16> = Some(0x2f8);
-const FIRST: &str =
-    "no_ipi_broadcast=1 tsc_early_khz=2100000 tsc=reliable pci=off kvm.enable_virt_at_load=0 \
-     reserve=0x2e,2,0x4e,2 \
-     initcall_blacklist=add_pcspkr,i8237A_init_ops,print_s5_reset_status_mmio,sgx_init,\
-     thermal_throttle_init_device,resctrl_late_init,resctrl_arch_late_init panic=0";
-
-/// What keeps it from devices of the first OS, in [`FIRST`].
-const PORTS: &str = "reserve=0x2e,2,0x4e,2 \
-     initcall_blacklist=add_pcspkr,i8237A_init_ops,print_s5_reset_status_mmio,sgx_init,\
-     thermal_throttle_init_device,resctrl_late_init,resctrl_arch_late_init";
+/// What keeps it from hardware of the first OS, in [`FIRST`].
+macro_rules! kept_off {
+    () => {
+        "reserve=0x2e,2,0x4e,2 \
+         initcall_blacklist=add_pcspkr,i8237A_init_ops,print_s5_reset_status_mmio,sgx_init,\
+         thermal_throttle_init_device,pkg_temp_thermal_init,\
+         resctrl_late_init,resctrl_arch_late_init,intel_epb_init,itmt_legacy_init,\
+         intel_rapl_msr_driver_init,intel_rapl_msr_init,intel_uncore_init,pmc_core_platform_init \
+         intel_pstate=no_hwp"
+    };
+}
+const KEPT_OFF: &str = kept_off!();
+const FIRST: &str = concat!(
+    "no_ipi_broadcast=1 tsc_early_khz=2100000 tsc=reliable pci=off kvm.enable_virt_at_load=0 ",
+    kept_off!(),
+    " panic=0"
+);
 
 /// What is added for a kernel that knows EFI, before what has to do with panics.
 const EFI: &str = "8250.nr_uarts=0 reboot=efi,panic_warm efi=runtime";
@@ -158,6 +165,11 @@ fn what_is_added() {
             None,
             "8250.nr_uarts=0 reserve=0x300,32 initcall_blacklist=foo",
         ),
+        (
+            "intel_pstate=passive",
+            None,
+            "8250.nr_uarts=0 intel_pstate=passive",
+        ),
         ("mem_encrypt=off", None, "8250.nr_uarts=0 mem_encrypt=off"),
         // Names that only begin like others.
         (
@@ -176,7 +188,7 @@ fn what_is_added() {
 
 #[test]
 fn what_they_give_is_not_added_again() {
-    let ours = format!("kvm.enable_virt_at_load=0 {PORTS} panic=0");
+    let ours = format!("kvm.enable_virt_at_load=0 {KEPT_OFF} panic=0");
     for (given, kept) in [
         (
             "no_ipi_broadcast=1",
@@ -326,7 +338,7 @@ fn pci() {
             let (before, behind) = line.split_once(" pci=").unwrap();
             assert!(before.ends_with(" tsc=reliable"), "{line}");
             let expected = format!(
-                "{} kvm.enable_virt_at_load=0 {PORTS} panic=0 8250.nr_uarts=0 {given}",
+                "{} kvm.enable_virt_at_load=0 {KEPT_OFF} panic=0 8250.nr_uarts=0 {given}",
                 own.strip_prefix("pci=").unwrap()
             );
             assert_eq!(behind, expected.trim_end());
@@ -478,16 +490,15 @@ fn the_length_is_limited_by_the_kernel_and_by_the_room() {
         mode: Mode::Long,
     };
     let given = "quiet panic=-5 pci=off -- foo";
-    let whole = "no_ipi_broadcast=1 tsc_early_khz=1 tsc=reliable kvm.enable_virt_at_load=0 \
-                 reserve=0x2e,2,0x4e,2 \
-                 initcall_blacklist=add_pcspkr,i8237A_init_ops,print_s5_reset_status_mmio,\
-                 sgx_init,thermal_throttle_init_device,resctrl_late_init,resctrl_arch_late_init \
-                 panic=0 8250.nr_uarts=1 console=uart8250,io,0x2f8,115200 \
-                 reboot=efi,panic_warm efi=runtime sysctl.kernel.panic=-5 quiet pci=off -- foo";
+    let whole = format!(
+        "no_ipi_broadcast=1 tsc_early_khz=1 tsc=reliable kvm.enable_virt_at_load=0 {KEPT_OFF} \
+         panic=0 8250.nr_uarts=1 console=uart8250,io,0x2f8,115200 \
+         reboot=efi,panic_warm efi=runtime sysctl.kernel.panic=-5 quiet pci=off -- foo"
+    );
     for max in 0..whole.len() + 3 {
-        let mut out = [0xa5; 500];
+        let mut out = [0xa5; 1000];
         // By what the kernel takes, or by the room with that for the zero: whichever is less.
-        for (limit, room) in [(max, 500), (max, max + 1), (1000, max + 1)] {
+        for (limit, room) in [(max, 1000), (max, max + 1), (1000, max + 1)] {
             let expected = if max < whole.len() {
                 Err(Error::TooLong(max))
             } else {
