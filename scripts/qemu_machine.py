@@ -256,15 +256,15 @@ class Machine:
             self.execute("qmp_capabilities")
         try:
             self.qmp.sendall(json.dumps({"execute": command, "arguments": arguments}).encode() + b"\n")
-        except BrokenPipeError:
+            for line in self.answers:
+                answer = json.loads(line)
+                if "error" in answer:
+                    raise MachineError(self.evidence(f"QEMU refused {command} {arguments}: {answer['error']['desc']}"))
+                # Events come in between.
+                if "return" in answer:
+                    return answer["return"]
+        except ConnectionError:
             pass
-        for line in self.answers:
-            answer = json.loads(line)
-            if "error" in answer:
-                raise MachineError(self.evidence(f"QEMU refused {command} {arguments}: {answer['error']['desc']}"))
-            # Events come in between.
-            if "return" in answer:
-                return answer["return"]
         raise MachineError(self.evidence(f"the machine ended before it answered {command} {arguments}"))
 
     def monitor(self, command):
