@@ -138,7 +138,7 @@ mark() {
 monitor() {
 	echo "monitor $1" >&3
 	read -r answer <&3
-	[ "$answer" = done ] || {
+	[ "$answer" = "done" ] || {
 		echo "$1: $answer"
 		false
 	}
