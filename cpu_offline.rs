@@ -5,7 +5,10 @@
 //! Lock order: [`HOTPLUG`], then the kernel's CPU hotplug lock, then [`OWNERS`]. So `OWNERS` is
 //! never held across `remove_cpu()` or `add_cpu()`, which take the kernel's lock.
 
-use crate::{firmware::acpi::XAPIC_ID_MAX, machine::exclusive};
+use crate::{
+    firmware::acpi::XAPIC_ID_MAX,
+    machine::{cpu_state::CpuState, exclusive},
+};
 use core::ptr::{addr_of, addr_of_mut};
 use kernel::{
     bindings,
@@ -162,6 +165,7 @@ unsafe extern "C" fn prepare(cpu: c_uint) -> c_int {
 pub(crate) struct OwnedCpu {
     cpu: u32,
     apic_id: u32,
+    state: CpuState,
 }
 
 impl OwnedCpu {
@@ -191,6 +195,7 @@ impl OwnedCpu {
             owners.check_awake(os)?;
             owners.list.push(owner, GFP_KERNEL)?;
         }
+        let state = CpuState::of(cpu);
         let removed = {
             let _guard = keep_hotplug();
             // SAFETY: `id` is the number of a possible CPU.
@@ -199,8 +204,15 @@ impl OwnedCpu {
         match removed {
             0 => {
                 set_phase(id, Phase::Held);
+                if is_secondary_thread(apic_id) {
+                    set_present(id, false);
+                }
                 // INVARIANT: The CPU is offline now, and the prepare callback keeps it offline.
-                Ok(OwnedCpu { cpu: id, apic_id })
+                Ok(OwnedCpu {
+                    cpu: id,
+                    apic_id,
+                    state,
+                })
             }
             error => {
                 disown(id);
@@ -209,10 +221,11 @@ impl OwnedCpu {
                     return Err(EBUSY);
                 }
                 pr_err!(
-                    "{}: the first OS can't take CPU {} offline (error {}): choose another\n",
+                    "{}: the first OS can't take CPU {} offline (error {}): {}\n",
                     &**os,
                     id,
-                    error
+                    error,
+                    why_it_stays(error)
                 );
                 Err(Error::from_errno(error))
             }
@@ -228,6 +241,11 @@ impl OwnedCpu {
     pub(crate) fn apic_id(&self) -> u32 {
         self.apic_id
     }
+
+    /// Returns the state in which the first OS has left the CPU.
+    pub(crate) fn state(&self) -> &CpuState {
+        &self.state
+    }
 }
 
 impl Drop for OwnedCpu {
@@ -242,6 +260,7 @@ impl Drop for OwnedCpu {
             if unsafe { bindings::get_cpu_device(self.cpu) }.is_null() {
                 -(bindings::ENODEV as c_int)
             } else {
+                set_present(self.cpu, true);
                 // SAFETY: By the type invariants this is a valid CPU, which was online before, and it
                 // has its device.
                 unsafe { bindings::add_cpu(self.cpu) }
@@ -250,6 +269,12 @@ impl Drop for OwnedCpu {
         if result == -(bindings::ENODEV as c_int) {
             pr_warn!(
                 "CPU {} was removed from the machine while it was an OS's\n",
+                self.cpu
+            );
+        } else if result == -(bindings::EPERM as c_int) {
+            // cpu_bootable() (kernel/cpu.c)
+            pr_warn!(
+                "CPU {} stays offline, as SMT is off: see /sys/devices/system/cpu/smt/control\n",
                 self.cpu
             );
         } else if result < 0 {
@@ -261,6 +286,52 @@ impl Drop for OwnedCpu {
             );
         }
         disown(self.cpu);
+    }
+}
+
+/// Says what to do about an error of `remove_cpu()`.
+fn why_it_stays(error: c_int) -> &'static str {
+    const EBUSY: c_int = -(bindings::EBUSY as c_int);
+    const ENOSPC: c_int = -(bindings::ENOSPC as c_int);
+    match error {
+        // dl_bw_deactivate() (kernel/sched/deadline.c), tick_nohz_cpu_down()
+        // (kernel/time/tick-sched.c), _cpu_down() (kernel/cpu.c)
+        EBUSY => {
+            "it runs SCHED_DEADLINE tasks that the other CPUs have no time for, keeps the time for nohz_full=, or is the last one that is not isolated: end these tasks, or choose another CPU"
+        }
+        // lapic_can_unplug_cpu() (arch/x86/kernel/apic/vector.c), which has logged the numbers.
+        ENOSPC => {
+            "the other CPUs have too few free interrupt vectors for its devices: choose fewer CPUs, or give the devices fewer queues"
+        }
+        _ => "choose another",
+    }
+}
+
+/// Returns whether a CPU is not the first thread of its core, as `cpu_mark_primary_thread()`
+/// (arch/x86/kernel/cpu/topology.c) decides.
+fn is_secondary_thread(apic_id: u32) -> bool {
+    // SAFETY: `__max_threads_per_core` is an integer that does not change after boot.
+    let threads = unsafe { addr_of!(bindings::__max_threads_per_core).read() };
+    apic_id & threads.wrapping_sub(1) != 0
+}
+
+/// Shows a CPU to the first OS as present, or hides it.
+///
+/// `cpuhp_smt_enable()` (kernel/cpu.c) stops at the first CPU that does not come online, and leaves
+/// all behind it offline. It passes over CPUs that are not present, and over threads of cores whose
+/// first thread is offline. So only a thread that is not the first of its core needs to be hidden.
+/// The first threads stay, as [`prepare`] tells more than the kernel's `EINVAL`.
+fn set_present(cpu: u32, present: bool) {
+    let mask = addr_of_mut!(bindings::__cpu_present_mask);
+    // The kernel changes the mask under a lock that is not exported. But the changes are atomic, and
+    // it changes the bit of an offline CPU only when that is plugged or unplugged.
+    // SAFETY: The mask is static, and has a bit for each possible CPU.
+    unsafe {
+        if present {
+            bindings::cpumask_set_cpu(cpu, mask);
+        } else {
+            bindings::cpumask_clear_cpu(cpu as c_int, mask);
+        }
     }
 }
 
@@ -334,6 +405,15 @@ pub(crate) fn check(cpu: CpuId, os: &CString) -> Result {
         pr_err!("{}: CPU 0 stays with the first OS: choose others\n", &**os);
         return Err(EINVAL);
     }
+    // Before the mask is read, which may not have the CPU of an OS.
+    if let Some(owner) = OWNERS.lock().list.iter().find(|owner| owner.cpu == id) {
+        if *owner.os == **os {
+            pr_err!("{}: it is being started already: wait for that\n", &**os);
+        } else {
+            pr_err!("{}: CPU {} belongs to '{}'\n", &**os, id, &*owner.os);
+        }
+        return Err(EBUSY);
+    }
     // SAFETY: `__cpu_present_mask` is static.
     let present = unsafe { Cpumask::from_raw(addr_of!(bindings::__cpu_present_mask)) };
     if !present.test(cpu) {
@@ -353,14 +433,6 @@ pub(crate) fn check(cpu: CpuId, os: &CString) -> Result {
             XAPIC_ID_MAX
         );
         return Err(EINVAL);
-    }
-    if let Some(owner) = OWNERS.lock().list.iter().find(|owner| owner.cpu == id) {
-        if *owner.os == **os {
-            pr_err!("{}: it is being started already: wait for that\n", &**os);
-        } else {
-            pr_err!("{}: CPU {} belongs to '{}'\n", &**os, id, &*owner.os);
-        }
-        return Err(EBUSY);
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use crate::{
     cpu_offline,
     firmware::{cmdline, host_bridge::HostBridge},
     image::{
-        kernel_image::{KernelImage, Mode},
+        kernel_image::Mode,
         layout::{self, Layout, Low, PAGE, REAL_MODE_LEN},
     },
     linux::{file::Purpose, io_port::IoPorts, log::Shown},
@@ -17,7 +17,7 @@ use crate::{
     mem_reserve::Allocation,
     mint_kexec::{self, ImageRef, Images, Kernel, OpenImage},
     os_instance::{
-        config::Config,
+        config::{Config, Initrd},
         timing::{Phase, Timing},
     },
     pci::devices::Devices,
@@ -30,7 +30,7 @@ use kernel::{prelude::*, str::CString, sync::Arc};
 /// The paths of an OS's files.
 pub(crate) struct Paths {
     kernel: CString,
-    initrd: Option<CString>,
+    initrd: Initrd,
 }
 
 impl Paths {
@@ -52,15 +52,14 @@ impl Paths {
         config.cpus.as_ref().ok_or_else(|| missing("cpus"))?;
         config.memory.ok_or_else(|| missing("memory"))?;
         let kernel = config.kernel.as_ref().ok_or_else(|| missing("kernel"))?;
-        let copy = |path: &CString| CString::try_from(&**path);
         Ok(Paths {
-            kernel: copy(kernel)?,
-            initrd: config.initrd.as_ref().map(copy).transpose()?,
+            kernel: CString::try_from(&**kernel)?,
+            initrd: config.initrd.try_clone()?,
         })
     }
 
     fn are_the_same(&self, other: &Paths) -> bool {
-        *self.kernel == *other.kernel && self.initrd.as_deref() == other.initrd.as_deref()
+        *self.kernel == *other.kernel && self.initrd.is_same(&other.initrd)
     }
 }
 
@@ -79,7 +78,7 @@ impl OpenFiles {
     /// Those of [`Images::open`].
     pub(crate) fn open(images: &Arc<Images>, paths: Paths, os: &CString) -> Result<Self> {
         let kernel = images.open(&paths.kernel, Purpose::Kernel, os)?;
-        let initrd = match &paths.initrd {
+        let initrd = match paths.initrd.path() {
             Some(path) => Some(images.open(path, Purpose::Initrd, os)?),
             None => None,
         };
@@ -94,7 +93,7 @@ impl OpenFiles {
     ///
     /// # Errors
     ///
-    /// Those of [`OpenImage::read`] and [`Kernel::check`].
+    /// Those of [`OpenImage::read_kernel`] and [`OpenImage::read`].
     pub(crate) fn read(self, os: &CString, timing: &mut Timing) -> Result<Files> {
         timing.measure(Phase::Read, || {
             let OpenFiles {
@@ -102,8 +101,9 @@ impl OpenFiles {
                 kernel,
                 initrd,
             } = self;
-            let kernel = Kernel::check(kernel.read(&paths.kernel, os)?, &paths.kernel, os)?;
-            let initrd = match (initrd, &paths.initrd) {
+            let its_initrd = matches!(paths.initrd, Initrd::OfKernel);
+            let kernel = kernel.read_kernel(&paths.kernel, os, its_initrd)?;
+            let initrd = match (initrd, paths.initrd.path()) {
                 (Some(initrd), Some(path)) => Some(initrd.read(path, os)?),
                 _ => None,
             };
@@ -120,7 +120,14 @@ impl OpenFiles {
 pub(crate) struct Files {
     paths: Paths,
     kernel: Kernel,
+    /// The initrd, if it has a file of its own.
     initrd: Option<ImageRef>,
+}
+
+impl Files {
+    fn initrd(&self) -> Option<&[u8]> {
+        self.initrd.as_deref().or_else(|| self.kernel.initrd())
+    }
 }
 
 /// The resources that an OS holds from `load` on.
@@ -182,7 +189,7 @@ impl Loaded {
             );
             return Err(EINVAL);
         }
-        let (command_line, restarts_on_panic) = command_line(config, image, os)?;
+        let (command_line, restarts_on_panic) = command_line(config, &files, os)?;
         let console = match config.console {
             Some(port) => Some(IoPorts::request(port, os)?),
             None => None,
@@ -217,10 +224,7 @@ impl Loaded {
         })?;
         cpu_offline::check_awake(os)?;
         let low = Low::new(trampoline.range(), low_ram.range()).ok_or(EINVAL)?;
-        let initrd_len = files
-            .initrd
-            .as_ref()
-            .map_or(0, |initrd| initrd.len() as u64);
+        let initrd_len = files.initrd().map_or(0, |initrd| initrd.len() as u64);
         let layout = layout::plan(memory.range(), low, image, initrd_len).map_err(|error| {
             pr_err!("{}: {}\n", &**os, Shown(error));
             match error {
@@ -256,14 +260,14 @@ impl Loaded {
     ///
     /// None of the OS's CPUs may run.
     pub(crate) unsafe fn copy(&self, timing: &mut Timing) -> Result {
-        let Files { kernel, initrd, .. } = &self.files;
+        let files = &self.files;
         timing.measure(Phase::Copy, || {
             // SAFETY: This owns the memory of the layout, and the caller guarantees that no CPU of
             // the OS runs.
             unsafe { inspect::erase_traces(&self.layout) }?;
             // SAFETY: This owns the memory of the layout, and the caller guarantees that no CPU of
             // the OS runs.
-            unsafe { mint_kexec::copy(&self.layout, kernel, initrd.as_ref()) }
+            unsafe { mint_kexec::copy(&self.layout, &files.kernel, files.initrd()) }
         })
     }
 
@@ -281,20 +285,21 @@ impl Loaded {
         }
     }
 
-    /// Takes the devices of `config` for `os`.
+    /// Gets `devices` ready for this OS's kernel and memory.
     ///
     /// # Errors
     ///
-    /// Those of [`Devices::take`].
-    pub(crate) fn take_devices(&self, config: &Config, os: &CString) -> Result<Devices> {
+    /// Those of [`Devices::give`].
+    pub(crate) fn give(&self, devices: &mut Devices) -> Result {
         let memory = [self.layout.range(), self.layout.low.ram()];
-        Devices::take(&config.devices, self.files.kernel.image.mode, &memory, os)
+        devices.give(self.files.kernel.image.mode, &memory)
     }
 }
 
-/// Returns the command line of `kernel`, and whether it calls for a restart after a panic.
-fn command_line(config: &Config, kernel: &KernelImage, os: &CString) -> Result<(CString, bool)> {
-    let given = core::str::from_utf8(config.cmdline.to_bytes()).map_err(|_| EINVAL)?;
+/// Returns the command line of the kernel in `files`, and whether it calls for a restart after a
+/// panic.
+fn command_line(config: &Config, files: &Files, os: &CString) -> Result<(CString, bool)> {
+    let kernel = &files.kernel.image;
     let facts = cmdline::Facts {
         tsc_khz: preconditions::tsc_khz(),
         console: config.console,
@@ -302,10 +307,27 @@ fn command_line(config: &Config, kernel: &KernelImage, os: &CString) -> Result<(
         efi: kernel.efi,
         mode: kernel.mode,
     };
+    let in_file = files.kernel.cmdline().filter(|_| config.cmdline.is_empty());
+    let given = match in_file {
+        Some(line) => line.ok_or_else(|| {
+            pr_err!(
+                "{}: the command line in the kernel's file is not one line of ASCII text: write 'cmdline'\n",
+                &**os
+            );
+            EINVAL
+        })?,
+        None => core::str::from_utf8(config.cmdline.to_bytes()).map_err(|_| EINVAL)?,
+    };
     let mut buffer = KVec::from_elem(0u8, COMMAND_LINE_SIZE, GFP_KERNEL)?;
     let written =
         cmdline::write(given, &facts, kernel.cmdline_size, &mut buffer).map_err(|error| {
             pr_err!("{}: {}\n", &**os, Shown(error));
+            if in_file.is_some() {
+                pr_err!(
+                    "{}: the command line is that in the kernel's file: write another to 'cmdline'\n",
+                    &**os
+                );
+            }
             EINVAL
         })?;
     let line = CStr::from_bytes_with_nul(&buffer[..=written.len]).map_err(|_| EINVAL)?;

@@ -4,7 +4,7 @@
 //! memory of each OS.
 
 use crate::{
-    image::{self, kernel_image::KernelImage, layout::Layout},
+    image::{self, kernel_image::KernelImage, layout::Layout, uki, Parsed},
     linux::{
         file::{Contents, Identity, OpenFile, Purpose},
         log::Shown,
@@ -150,6 +150,50 @@ impl OpenImage {
     ///
     /// Those of [`OpenFile::read_whole`] and [`OpenFile::check_read`]; the log says what is wrong.
     pub(crate) fn read(self, path: &CStr, os: &CString) -> Result<ImageRef> {
+        let bytes = self.contents(path, os)?;
+        Ok(ImageRef {
+            bytes,
+            _entry: self.entry,
+        })
+    }
+
+    /// Reads the file as [`OpenImage::read`] does, and checks that it is a kernel that can be
+    /// started as `os`. With `its_initrd`, `os` is to get the initrd in the file, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`OpenImage::read`]; `ENOEXEC` if it is no such kernel. The log says what is wrong.
+    pub(crate) fn read_kernel(self, path: &CStr, os: &CString, its_initrd: bool) -> Result<Kernel> {
+        let bytes = self.contents(path, os)?;
+        let Parsed {
+            kernel: image,
+            initrd,
+            cmdline,
+        } = image::parse(&bytes).map_err(|error| {
+            pr_err!("{}: kernel {}: {}\n", &**os, path, Shown(error));
+            ENOEXEC
+        })?;
+        let initrd = initrd.filter(|_| its_initrd);
+        if initrd.is_some() {
+            // Security modules decide about kernels and initrds separately.
+            let checked = self.file.check_read(Purpose::Initrd, &bytes);
+            checked.inspect_err(|error| {
+                log_unreadable(os, Purpose::Initrd, path, error, hint(error))
+            })?;
+        }
+        let file = ImageRef {
+            bytes,
+            _entry: self.entry,
+        };
+        Ok(Kernel {
+            file,
+            image,
+            initrd,
+            cmdline,
+        })
+    }
+
+    fn contents(&self, path: &CStr, os: &CString) -> Result<Arc<Contents>> {
         let OpenImage { file, entry } = self;
         let purpose = entry.image.purpose;
         let read = || {
@@ -162,12 +206,7 @@ impl OpenImage {
             *contents = Some(read.clone());
             Ok(read)
         };
-        let bytes =
-            read().inspect_err(|error| log_unreadable(os, purpose, path, error, hint(error)))?;
-        Ok(ImageRef {
-            bytes,
-            _entry: entry,
-        })
+        read().inspect_err(|error| log_unreadable(os, purpose, path, error, hint(error)))
     }
 }
 
@@ -225,20 +264,20 @@ pub(crate) struct Kernel {
     file: ImageRef,
     /// The parsed image.
     pub(crate) image: KernelImage,
+    initrd: Option<uki::Section>,
+    cmdline: Option<uki::Section>,
 }
 
 impl Kernel {
-    /// Checks that `file`, which was at `path`, is a kernel that can be started as `os`.
-    ///
-    /// # Errors
-    ///
-    /// `ENOEXEC` if it is not; the log says why.
-    pub(crate) fn check(file: ImageRef, path: &CStr, os: &CString) -> Result<Self> {
-        let image = image::parse(&file).map_err(|error| {
-            pr_err!("{}: kernel {}: {}\n", &**os, path, Shown(error));
-            ENOEXEC
-        })?;
-        Ok(Kernel { file, image })
+    /// Returns the initrd in the kernel's file, if there is one and it was asked for.
+    pub(crate) fn initrd(&self) -> Option<&[u8]> {
+        self.initrd.map(|section| section.data(&self.file))
+    }
+
+    /// Returns the command line in the kernel's file, if there is one: [`uki::command_line`].
+    pub(crate) fn cmdline(&self) -> Option<Option<&str>> {
+        let section = self.cmdline?;
+        Some(uki::command_line(section.data(&self.file)))
     }
 }
 
@@ -258,8 +297,8 @@ struct Piece<'a> {
 /// # Safety
 ///
 /// The caller must own the memory of `layout`, and no CPU may run in it.
-pub(crate) unsafe fn copy(layout: &Layout, kernel: &Kernel, initrd: Option<&ImageRef>) -> Result {
-    let Kernel { file, image } = kernel;
+pub(crate) unsafe fn copy(layout: &Layout, kernel: &Kernel, initrd: Option<&[u8]>) -> Result {
+    let Kernel { file, image, .. } = kernel;
     let pieces = || {
         let kernel = image.segments.iter().map(|segment| {
             let start = layout.kernel.start().checked_add(segment.offset)?;

@@ -35,13 +35,9 @@ mod watch;
 use crate::{
     cpu_offline::Hotplug,
     linux::{kernel_mount::KernelMount, kobject::Node},
-    machine::{
-        first_os_events::FirstOsEvents, local_apic::LocalApic, preconditions,
-        stepping_stone::SteppingStone, Machine,
-    },
+    machine::{first_os_events::FirstOsEvents, preconditions, Machine},
     mem_reserve::Pool,
     memory::memmap::{self, Range},
-    mint_kexec::Images,
     sysfs::Root,
 };
 
@@ -94,17 +90,7 @@ impl kernel::Module for Mint {
         preconditions::check_machine(cmdline)?;
 
         let pool = claim_pool(cmdline)?;
-        let stepping_stone = SteppingStone::new(&pool)?;
-        let machine = Arc::new(
-            Machine {
-                module,
-                pool,
-                stepping_stone,
-                apic: Arc::pin_init(LocalApic::new(), GFP_KERNEL)?,
-                images: Arc::pin_init(Images::new(), GFP_KERNEL)?,
-            },
-            GFP_KERNEL,
-        )?;
+        let machine = Arc::new(Machine::new(module, pool)?, GFP_KERNEL)?;
         pr_info!(
             "{} MiB and {} KiB of low memory for successors\n",
             machine.pool.total() >> 20,

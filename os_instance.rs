@@ -27,6 +27,10 @@ use crate::{
     load::{Files, Loaded, OpenFiles, Paths},
     machine::{preconditions, Machine},
     memory::memmap::Range,
+    pci::{
+        devices::Devices,
+        unbinding::{Unbinding, Underway},
+    },
     state::{Action, Event, State},
 };
 use config::Config;
@@ -62,6 +66,8 @@ struct Inner {
     recovery: bool,
     /// The timing of the last start, as far as it has come.
     timing: Timing,
+    /// The last work of taking devices. It may still be running if a `start` was interrupted.
+    unbinding: Option<Underway>,
     // Dropped in this order: the CPUs must leave before the memory can go.
     running: Option<Running>,
     loaded: Option<Loaded>,
@@ -81,6 +87,7 @@ impl Os {
             config: Config::new()?,
             recovery: false,
             timing: Timing::default(),
+            unbinding: None,
             running: None,
             loaded: None,
         };
@@ -166,7 +173,7 @@ impl Os {
     /// # Errors
     ///
     /// `EBUSY` in the wrong state or if a CPU is taken, `EPERM` if the caller may not start
-    /// kernels, `ETIMEDOUT` if the CPU did not get as far as the kernel, `EIO` if an IPI was not
+    /// kernels, `EINTR` if the caller gets a signal while drivers let go of devices, `ETIMEDOUT` if the CPU did not get as far as the kernel, `EIO` if an IPI was not
     /// delivered, `ESHUTDOWN` if the first OS is going down; those of [`Os::load`] if the OS was
     /// not loaded, and those of taking the devices.
     pub(crate) fn start(self: &Arc<Self>) -> Result {
@@ -183,21 +190,20 @@ impl Os {
             }
         };
         let Some((paths, cpus)) = offline else {
-            return self.transition(Action::Start, |os, inner| {
-                os.check_state(inner, State::Loaded)?;
-                os.first_start(inner, None)
-            });
+            return self.start_loaded(Action::Start);
         };
         let mut timing = Timing::begin();
         // Open the files before a CPU goes offline, so that a wrong path costs nothing.
         let files = OpenFiles::open(&self.machine.images, paths, &self.name)?;
         preconditions::count_load()?;
+        let unbinding = self.take_devices(Action::Start)?;
         let taking = Taking::begin(cpus, &self.name)?;
         let files = files.read(&self.name, &mut timing)?;
+        unbinding.as_ref().map_or(Ok(()), Unbinding::wait)?;
         self.transition(Action::Start, |os, inner| {
             os.check_state(inner, State::Offline)?;
             os.load_files(inner, files, timing)?;
-            let result = os.first_start(inner, Some(taking));
+            let result = os.first_start(inner, Some(taking), unbinding);
             if result.is_err() && inner.state == State::Offline {
                 inner.loaded = None;
             }
@@ -213,9 +219,12 @@ impl Os {
     /// crashed.
     pub(crate) fn restart(self: &Arc<Self>) -> Result {
         preconditions::check_caller()?;
+        if self.inner.lock().state == State::Loaded {
+            return self.start_loaded(Action::Restart);
+        }
         self.transition(Action::Restart, |os, inner| {
-            if inner.state == State::Loaded {
-                return os.first_start(inner, None);
+            if inner.running.is_none() {
+                return Err(os.is_changed(inner));
             }
             os.park(inner)?;
             os.start_again(inner)
@@ -241,9 +250,11 @@ impl Os {
     ///
     /// # Errors
     ///
-    /// `EBUSY` if the OS has CPUs.
+    /// `EBUSY` if the OS has CPUs, or if its devices are being taken.
     pub(crate) fn remove(self: &Arc<Self>) -> Result {
-        self.transition(Action::Remove, |_, inner| {
+        self.transition(Action::Remove, |os, inner| {
+            os.check_unbinding(inner)?;
+            inner.unbinding = None;
             inner.loaded = None;
             inner.removed = true;
             Ok(State::Offline)
@@ -362,15 +373,67 @@ impl Os {
 
     /// Checks that the OS is still in `state`, in which an action began.
     fn check_state(&self, inner: &Inner, state: State) -> Result {
-        if inner.state == state {
-            return Ok(());
+        match inner.state == state {
+            true => Ok(()),
+            false => Err(self.is_changed(inner)),
         }
+    }
+
+    /// Logs that somebody else has changed the state since an action began, and returns the error
+    /// of the action.
+    fn is_changed(&self, inner: &Inner) -> Error {
         pr_err!(
             "{}: it is {} now, by somebody else: try again\n",
             &*self.name,
             inner.state.name()
         );
+        EBUSY
+    }
+
+    /// Checks that none of the OS's devices is being taken.
+    fn check_unbinding(&self, inner: &Inner) -> Result {
+        if inner.unbinding.as_ref().is_none_or(Underway::is_over) {
+            return Ok(());
+        }
+        pr_err!(
+            "{}: its devices are being taken from their drivers, which have not let go of them yet\n",
+            &*self.name
+        );
         Err(EBUSY)
+    }
+
+    /// Begins to take the devices that are configured, if any, for `action`.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` in the wrong state, or if devices of the OS are already being taken; `ENOMEM`.
+    fn take_devices(&self, action: Action) -> Result<Option<Unbinding>> {
+        let mut inner = self.inner.lock();
+        self.check(&inner, action)?;
+        self.check_unbinding(&inner)?;
+        if inner.config.devices.is_empty() {
+            return Ok(None);
+        }
+        let mut requests = KVec::new();
+        requests.extend_from_slice(&inner.config.devices, GFP_KERNEL)?;
+        let module = ModuleRef::get(self.machine.module)?;
+        let (unbinding, underway) = Unbinding::begin(requests, &self.name, module)?;
+        inner.unbinding = Some(underway);
+        Ok(Some(unbinding))
+    }
+
+    /// Starts the OS, which is loaded.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Os::start`].
+    fn start_loaded(self: &Arc<Self>, action: Action) -> Result {
+        let unbinding = self.take_devices(action)?;
+        unbinding.as_ref().map_or(Ok(()), Unbinding::wait)?;
+        self.transition(action, |os, inner| {
+            os.check_state(inner, State::Loaded)?;
+            os.first_start(inner, None, unbinding)
+        })
     }
 
     /// Changes the state to `state`, and notifies user space.
@@ -400,11 +463,16 @@ impl Os {
     }
 
     /// Starts the OS for the first time since it was loaded. `taking` are the CPUs that are already
-    /// being taken, if any.
+    /// being taken, if any, and `unbinding` the devices that were taken.
     ///
     /// If this fails, a loaded OS has its previous state, or is offline or stuck. If the OS was
     /// offline, the caller must drop what was loaded.
-    fn first_start(&self, inner: &mut Inner, taking: Option<Taking>) -> Result<State> {
+    fn first_start(
+        &self,
+        inner: &mut Inner,
+        taking: Option<Taking>,
+        unbinding: Option<Unbinding>,
+    ) -> Result<State> {
         let Inner {
             config,
             running,
@@ -431,9 +499,21 @@ impl Os {
             }
             (None, None) => Err(EINVAL),
         }?;
-        let devices = timing.measure(Phase::Devices, || loaded.take_devices(config, &self.name))?;
+        let requests = unbinding.as_ref().map_or(&[][..], Unbinding::requests);
+        if *requests != *config.devices {
+            pr_err!(
+                "{}: its devices were configured anew while it was to be started: start it again\n",
+                &*self.name
+            );
+            return Err(EBUSY);
+        }
+        let mut devices = match unbinding {
+            Some(unbinding) => unbinding.finish(timing)?,
+            None => Devices::none(&self.name)?,
+        };
+        timing.measure(Phase::Devices, || loaded.give(&mut devices))?;
         // SAFETY: `loaded` is this OS's, and `inner` drops `running` before `loaded`.
-        *running = Some(unsafe { Running::new(module, loaded, cpus, devices) }?);
+        *running = Some(unsafe { Running::new(&self.machine, module, loaded, cpus, devices) }?);
         let result = self.boot(inner);
         if result.is_ok() {
             return Ok(State::Running);
@@ -510,11 +590,10 @@ impl Os {
     ///
     /// Those of [`Running::park`]; the OS is then stuck.
     fn park(&self, inner: &mut Inner) -> Result {
-        let (Some(running), Some(loaded)) = (&mut inner.running, &inner.loaded) else {
+        let Some(running) = &mut inner.running else {
             return Ok(());
         };
-        // SAFETY: `running` was made with this `loaded`.
-        let result = unsafe { running.park(loaded, &self.machine, &self.name) };
+        let result = running.park(&self.machine, &self.name);
         if result.is_err() {
             self.enter(inner, State::Stuck);
         }

@@ -2,9 +2,10 @@
 
 //! PCI functions: takes them from the first OS for a successor, and gives them back.
 //!
-//! Uses `linux`, `firmware` and `memory`. Only `unit` is pure.
+//! Uses `linux`, `firmware` and `memory`. Only `unit` and `usage` are pure.
 
 pub mod unit;
+pub mod usage;
 
 #[cfg(MODULE)]
 pub(crate) mod claims;
@@ -18,3 +19,5 @@ mod function;
 mod iommu;
 #[cfg(MODULE)]
 mod mcfg;
+#[cfg(MODULE)]
+pub(crate) mod unbinding;

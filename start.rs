@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Starts an OS's kernel on its CPUs, and parks the CPUs.
+//! Starts an OS's kernel on its CPUs.
 
 use crate::{
     cpu_offline::{self, OwnedCpu},
@@ -17,8 +17,8 @@ use crate::{
     linux::{log::Shown, phys_memory::Mapping},
     machine::{
         assembled::assembled,
-        local_apic::LocalApic,
-        wakeup::{EntryMode, Purpose, Stage, Trampoline, ANSWER_LIMIT, FIRST_LIMIT},
+        wakeup::{Entry, EntryMode, Stage, Trampoline, ANSWER_LIMIT, FIRST_LIMIT},
+        Machine,
     },
     memory::memmap::Range,
     os_instance::timing::{Phase, Span, Timing},
@@ -43,31 +43,29 @@ pub(crate) struct Told<'a> {
     pub(crate) efi: bool,
 }
 
-/// The CPUs of an OS, and what is needed to start and park them.
+/// The CPUs of an OS, and what is needed to start them.
 pub(crate) struct Cpus<'a> {
     /// The OS's name.
     pub(crate) os: &'a CString,
-    /// The local APIC, which resets and wakes them.
-    pub(crate) apic: &'a LocalApic,
+    /// What parks and wakes them.
+    pub(crate) machine: &'a Machine,
     /// The layout of the OS's memory.
     pub(crate) layout: &'a Layout,
-    /// The physical address of the page tables by which a CPU switches to long mode.
-    pub(crate) stepping_stone: u32,
     /// The CPUs; the first one boots the kernel.
     pub(crate) cpus: &'a [OwnedCpu],
-    /// The trampoline's page of the layout, where the CPUs wake up.
+    /// The trampoline's page of the layout, where the first CPU wakes up.
     pub(crate) trampoline: &'a mut Trampoline,
 }
 
 impl Cpus<'_> {
-    /// Writes firmware and page tables, resets all CPUs, and starts the kernel on the first one.
+    /// Writes firmware and page tables, parks all CPUs, and starts the kernel on the first one.
     /// Records the duration in `timing`.
     ///
     /// # Errors
     ///
-    /// `ETIMEDOUT` if the CPU did not get as far as the kernel, `EIO` if an IPI was not delivered,
-    /// `ESHUTDOWN` if the first OS is going down, `ENOMEM` if memory can't be mapped, `E2BIG` if
-    /// the firmware's tables do not fit.
+    /// `ETIMEDOUT` if a CPU could not be parked or did not get as far as the kernel, `EIO` if an
+    /// IPI was not delivered, `ESHUTDOWN` if the first OS is going down, `ENOMEM` if memory can't be
+    /// mapped, `E2BIG` if the firmware's tables do not fit.
     ///
     /// # Safety
     ///
@@ -75,12 +73,15 @@ impl Cpus<'_> {
     /// none of the CPUs may run in it.
     pub(crate) unsafe fn start(&mut self, told: &Told<'_>, timing: &mut Timing) -> Result {
         // SAFETY: This function has the same safety requirements.
-        let purpose = timing.measure(Phase::Tables, || unsafe { self.write_tables(told) })?;
-        // Resets all CPUs, so that they leave the first OS's idle loop. The kernel starts the other
-        // CPUs itself.
-        timing.measure(Phase::Reset, || self.apic.init(self.cpus))?;
+        let entry = timing.measure(Phase::Tables, || unsafe { self.write_tables(told) })?;
         let first = self.cpus.first().ok_or(EINVAL)?;
-        let (span, result) = Span::of(|| self.wake(first, &purpose));
+        timing.measure(Phase::Reset, || {
+            // All CPUs leave the first OS's idle loop. The kernel starts the other CPUs itself.
+            let machine = self.machine;
+            machine.rest_page.park(&machine.apic, self.cpus, self.os)?;
+            machine.apic.init(core::slice::from_ref(first))
+        })?;
+        let (span, result) = Span::of(|| self.wake(first, &entry));
         timing.set(Phase::Entry, span);
         result.inspect_err(|_| {
             pr_err!(
@@ -96,7 +97,7 @@ impl Cpus<'_> {
     /// # Safety
     ///
     /// Those of [`Cpus::start`].
-    unsafe fn write_tables(&self, told: &Told<'_>) -> Result<Purpose> {
+    unsafe fn write_tables(&self, told: &Told<'_>) -> Result<Entry> {
         let layout = self.layout;
         // SAFETY: The caller guarantees that the firmware area belongs to the OS, and that none of
         // its CPUs runs in it.
@@ -108,9 +109,9 @@ impl Cpus<'_> {
             // SAFETY: This function has the same safety requirements.
             Mode::Long => unsafe { self.write_page_tables() }?,
         };
-        Ok(Purpose::Start {
+        Ok(Entry {
             mode,
-            entry: layout.kernel.start() + told.entry,
+            address: layout.kernel.start() + told.entry,
             boot_params: layout.boot_params.start(),
         })
     }
@@ -134,54 +135,26 @@ impl Cpus<'_> {
         )
         .ok_or(EINVAL)?;
         Ok(EntryMode::Long {
-            stepping_stone: self.stepping_stone,
+            stepping_stone: self.machine.stepping_stone.root(),
             root,
         })
     }
 
-    /// Resets the CPUs, and proves for each one that it executes nothing of the OS any more: the
-    /// CPU answers from the trampoline, and is then reset once more.
-    ///
-    /// # Errors
-    ///
-    /// `ETIMEDOUT` if a CPU does not answer, `EIO` if an IPI was not delivered, `ESHUTDOWN` if the
-    /// first OS is going down. This needs no memory.
-    ///
-    /// # Safety
-    ///
-    /// The memory of the layout must belong to the OS.
-    pub(crate) unsafe fn park(&mut self) -> Result {
-        self.apic.init(self.cpus)?;
-        for cpu in self.cpus {
-            self.wake(cpu, &Purpose::Park).inspect_err(|_| {
-                pr_err!(
-                    "{}: CPU {} can't be proved parked: its memory and CPUs are kept\n",
-                    &**self.os,
-                    cpu.number()
-                );
-            })?;
-            self.apic.init(core::slice::from_ref(cpu))?;
-        }
-        Ok(())
-    }
-
-    /// Wakes `cpu`, which must be waiting for a startup IPI, and waits until it has fulfilled
-    /// `purpose`.
-    fn wake(&mut self, cpu: &OwnedCpu, purpose: &Purpose) -> Result {
+    /// Wakes `cpu`, which must be waiting for a startup IPI, and waits until it enters the kernel.
+    fn wake(&mut self, cpu: &OwnedCpu, entry: &Entry) -> Result {
         let page = self.layout.low.trampoline();
         let trampoline = &mut *self.trampoline;
         // SAFETY: The page belongs to the OS, and all its CPUs have been reset, so none of them
         // runs in the page.
-        unsafe { trampoline.prepare(purpose) };
-        // SAFETY: The page has the trampoline, which does what `purpose` says in the OS's memory.
-        unsafe { self.apic.startup(cpu, page) }?;
+        unsafe { trampoline.prepare(entry) };
+        // SAFETY: The OS owns the CPU. The page has the trampoline, which enters the OS's kernel.
+        unsafe { self.machine.apic.startup(cpu.apic_id(), page) }?;
         let answer = match trampoline.wait(FIRST_LIMIT) {
             Err(Stage::NONE) => {
                 // The INIT-SIPI-SIPI protocol has a second startup IPI; a CPU that took the first
                 // ignores it.
-                // SAFETY: The page has the trampoline, which does what `purpose` says in the OS's
-                // memory.
-                unsafe { self.apic.startup(cpu, page) }?;
+                // SAFETY: As for the first.
+                unsafe { self.machine.apic.startup(cpu.apic_id(), page) }?;
                 trampoline.wait(ANSWER_LIMIT)
             }
             Err(_) => trampoline.wait(ANSWER_LIMIT),

@@ -10,7 +10,7 @@ use crate::{
     linux::kobject::{Announcer, Attribute, BinaryAttribute, Directory, Node, Text},
     machine::{preconditions, Machine},
     memory::memmap,
-    os_instance::{config::Config, Os},
+    os_instance::{config::Initrd, Os},
     pci::{self, unit::Request},
 };
 use core::fmt::Write;
@@ -28,6 +28,8 @@ const NAME_MAX: usize = 31;
 /// Maximum length of a path in bytes, with its terminating zero: sysfs must be able to show the
 /// path.
 const PATH_MAX: usize = bindings::PATH_MAX as usize - 1;
+/// The value of `initrd` for an OS that gets none, not even the one in the kernel's file.
+const NO_INITRD: &[u8] = b"none";
 
 /// /sys/kernel/mint: all OSes, and the resources that they share.
 #[pin_data]
@@ -109,16 +111,8 @@ impl Directory for Arc<Os> {
             Attribute::read_only(c"state", |os, text| text.push(os.state().name().as_bytes())),
             Attribute::read_write(c"cpus", show_cpus, store_cpus),
             Attribute::read_write(c"memory", show_memory, store_memory),
-            Attribute::read_write(
-                c"kernel",
-                |os, text| show_path(os, text, |config| &config.kernel),
-                |os, value| store_path(os, value, |config| &mut config.kernel),
-            ),
-            Attribute::read_write(
-                c"initrd",
-                |os, text| show_path(os, text, |config| &config.initrd),
-                |os, value| store_path(os, value, |config| &mut config.initrd),
-            ),
+            Attribute::read_write(c"kernel", show_kernel, store_kernel),
+            Attribute::read_write(c"initrd", show_initrd, store_initrd),
             Attribute::read_write(c"cmdline", show_cmdline, store_cmdline),
             Attribute::read_write(c"console", show_console, store_console),
             Attribute::read_write(c"devices", show_devices, store_devices),
@@ -293,38 +287,56 @@ fn store_memory(os: &Node<Arc<Os>>, value: &CStr) -> Result {
     })
 }
 
-fn show_path(
-    os: &Node<Arc<Os>>,
-    text: &mut Text<'_>,
-    path: fn(&Config) -> &Option<CString>,
-) -> Result {
-    os.with_config(|config, _| match path(config) {
+fn show_kernel(os: &Node<Arc<Os>>, text: &mut Text<'_>) -> Result {
+    os.with_config(|config, _| match &config.kernel {
         Some(path) => text.push(path.to_bytes()),
         None => Ok(()),
     })
 }
 
-fn store_path(
-    os: &Node<Arc<Os>>,
-    value: &CStr,
-    path: fn(&mut Config) -> &mut Option<CString>,
-) -> Result {
-    let new = match value.to_bytes() {
+fn store_kernel(os: &Node<Arc<Os>>, value: &CStr) -> Result {
+    let kernel = match value.to_bytes() {
         [] => None,
-        [b'/', rest @ ..] if rest.len() >= PATH_MAX - 1 => {
-            pr_err!("{}: the path is too long\n", &**os.name());
-            return Err(ENAMETOOLONG.into());
-        }
-        [b'/', ..] => Some(CString::try_from(value)?),
-        _ => {
-            pr_err!("{}: '{}' is not an absolute path\n", &**os.name(), value);
-            return Err(EINVAL);
-        }
+        _ => Some(absolute_path(os, value)?),
     };
     os.configure(|config| {
-        *path(config) = new;
+        config.kernel = kernel;
         Ok(())
     })
+}
+
+fn show_initrd(os: &Node<Arc<Os>>, text: &mut Text<'_>) -> Result {
+    os.with_config(|config, _| match &config.initrd {
+        Initrd::OfKernel => Ok(()),
+        Initrd::None => text.push(NO_INITRD),
+        Initrd::File(path) => text.push(path.to_bytes()),
+    })
+}
+
+fn store_initrd(os: &Node<Arc<Os>>, value: &CStr) -> Result {
+    let initrd = match value.to_bytes() {
+        [] => Initrd::OfKernel,
+        NO_INITRD => Initrd::None,
+        _ => Initrd::File(absolute_path(os, value)?),
+    };
+    os.configure(|config| {
+        config.initrd = initrd;
+        Ok(())
+    })
+}
+
+fn absolute_path(os: &Node<Arc<Os>>, value: &CStr) -> Result<CString> {
+    match value.to_bytes() {
+        [b'/', rest @ ..] if rest.len() >= PATH_MAX - 1 => {
+            pr_err!("{}: the path is too long\n", &**os.name());
+            Err(ENAMETOOLONG.into())
+        }
+        [b'/', ..] => Ok(CString::try_from(value)?),
+        _ => {
+            pr_err!("{}: '{}' is not an absolute path\n", &**os.name(), value);
+            Err(EINVAL)
+        }
+    }
 }
 
 fn show_cmdline(os: &Node<Arc<Os>>, text: &mut Text<'_>) -> Result {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The code with which a CPU of a successor wakes up in real mode. The CPU either
- * goes to the kernel's 32-bit or 64-bit entry point, or halts here (parks).
+ * The code with which the first CPU of a successor wakes up in real mode, and goes to the
+ * kernel's 32-bit or 64-bit entry point. It has rested before, in machine/rest.S.
  *
  * The first OS never executes this code. machine/wakeup.rs copies it to the start
  * of a page below 640 KiB, whose number is the vector of the startup IPI. So the
@@ -17,7 +17,7 @@
 #define TRAMPOLINE_ARGS	0x700
 
 #define STAGE		(TRAMPOLINE_ARGS + 0x00)
-#define PURPOSE		(TRAMPOLINE_ARGS + 0x04)
+#define MODE		(TRAMPOLINE_ARGS + 0x04)
 #define STEPPING_STONE	(TRAMPOLINE_ARGS + 0x08)
 #define ENTRY		(TRAMPOLINE_ARGS + 0x10)
 #define BOOT_PARAMS	(TRAMPOLINE_ARGS + 0x18)
@@ -26,11 +26,10 @@
 #define ENTER_PROTECTED	1
 #define ENTER_LONG	2
 
-#define STAGE_PARKED	1
-#define STAGE_REAL	2
-#define STAGE_PROTECTED	3
-#define STAGE_LONG	4
-#define STAGE_ENTERED	5
+#define STAGE_REAL	1
+#define STAGE_PROTECTED	2
+#define STAGE_LONG	3
+#define STAGE_ENTERED	4
 
 /* The kernel expects the selectors 0x10 for code and 0x18 for data (__BOOT_CS, __BOOT_DS). */
 #define CODE32		0x08
@@ -57,14 +56,6 @@ SYM_DATA_START(mint_trampoline)
 	andl	$~(X86_CR0_CD | X86_CR0_NW), %eax
 	movl	%eax, %cr0
 
-	cmpl	$0, PURPOSE
-	jne	.Lstart
-	movl	$STAGE_PARKED, STAGE
-.Lrest:
-	hlt
-	jmp	.Lrest
-
-.Lstart:
 	movl	$STAGE_REAL, STAGE
 
 	/* %ebx = address of this page. Turn offsets in the page into addresses. */
@@ -74,7 +65,7 @@ SYM_DATA_START(mint_trampoline)
 	addl	%ebx, OFFSET(.Lgdt_pointer) + 2
 	addl	%ebx, OFFSET(.Lto_protected)
 	addl	%ebx, OFFSET(.Lto_long)
-	cmpl	$ENTER_LONG, PURPOSE
+	cmpl	$ENTER_LONG, MODE
 	je	.Lload_gdt
 	movl	$CODE32_FLAGS, OFFSET(.Lkernel_code) + 4
 .Lload_gdt:
@@ -93,7 +84,7 @@ SYM_DATA_START(mint_trampoline)
 	movw	%ax, %gs
 	movw	%ax, %ss
 	movl	$STAGE_PROTECTED, STAGE(%ebx)
-	cmpl	$ENTER_LONG, PURPOSE(%ebx)
+	cmpl	$ENTER_LONG, MODE(%ebx)
 	je	.Lto_paging
 
 	movl	ENTRY(%ebx), %eax

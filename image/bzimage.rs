@@ -66,7 +66,7 @@ impl fmt::Display for Error {
         match *self {
             Error::Truncated(truncated) => truncated.fmt(f),
             Error::NotBzImage => {
-                f.write_str("not a bzImage or a vmlinux (give the file /boot/vmlinuz-*)")
+                f.write_str("not a bzImage, a vmlinux or a unified kernel image (give the file /boot/vmlinuz-*)")
             }
             Error::OldProtocol(version) => write!(
                 f,

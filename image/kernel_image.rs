@@ -50,6 +50,14 @@ impl Segments {
         }
         Some(Segments { all, len })
     }
+
+    /// Makes these the segments of a file in which the parsed file starts at offset `by`.
+    pub fn move_by(&mut self, by: usize) {
+        for segment in &mut self.all[..self.len] {
+            segment.start += by;
+            segment.end += by;
+        }
+    }
 }
 
 impl core::ops::Deref for Segments {

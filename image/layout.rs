@@ -127,7 +127,7 @@ impl Low {
         .then_some(Low { trampoline, ram })
     }
 
-    /// Returns the address of the page in which the successor's CPUs start and park. The page is
+    /// Returns the address of the page in which the successor's first CPU wakes up. The page is
     /// never the successor's RAM.
     pub fn trampoline(&self) -> u64 {
         self.trampoline.start()

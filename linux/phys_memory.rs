@@ -70,6 +70,10 @@ impl Mapping {
 /// Only [`Watched::bytes`] makes references to the mapped memory.
 pub(crate) struct Watched(Mapping);
 
+// SAFETY: Through a shared reference, the memory is only accessed by volatile reads and writes of
+// the mapping, as others do at the same time anyway.
+unsafe impl Sync for Watched {}
+
 impl Watched {
     /// Returns the memory, for a time in which nobody else accesses it.
     ///
@@ -95,6 +99,21 @@ impl Watched {
         Ok(unsafe { word.read_volatile() })
     }
 
+    /// Writes the word at `offset`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Watched::word`].
+    pub(crate) fn set_word(&self, offset: usize, value: u32) -> Result {
+        if offset % align_of::<u32>() != 0 {
+            return Err(EINVAL);
+        }
+        let word = self.part(offset, size_of::<u32>())?.cast::<u32>();
+        // SAFETY: As in `word()`; and the mapping is writable.
+        unsafe { word.cast_mut().write_volatile(value) };
+        Ok(())
+    }
+
     /// Copies the bytes at `offset` to `out`.
     ///
     /// # Errors
@@ -116,6 +135,18 @@ impl Watched {
             from = from.wrapping_add(1);
         }
         Ok(())
+    }
+
+    /// Writes what the caches hold of the memory back, and removes it from the caches of all CPUs.
+    /// After that, an access that bypasses the caches sees what was written by this mapping.
+    pub(crate) fn write_back(&self) {
+        for offset in (0..self.0.len).step_by(WINDOW as usize) {
+            let len = (self.0.len - offset).min(WINDOW as usize);
+            let part = self.0.address.wrapping_add(offset);
+            // SAFETY: By the type invariants these bytes are mapped. A CPU of a successor that
+            // accesses them meanwhile sees the same as before.
+            unsafe { bindings::clflush_cache_range(part.cast(), len as c_uint) };
+        }
     }
 
     /// Returns the address at which the `len` bytes at `offset` are mapped.

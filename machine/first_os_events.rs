@@ -4,7 +4,7 @@
 //!
 //! Mint refuses suspend and hibernation, which would cut the power of all CPUs. It can't refuse a
 //! reboot. A reboot may also be a kexec, whose new kernel may use all memory. So Mint stops the
-//! other OSes' CPUs first.
+//! other OSes' CPUs first, and proves that they have stopped.
 //!
 //! A panic or a reset of the first OS is not covered: the kernel calls no notifier then, or calls
 //! it too late.
@@ -86,12 +86,12 @@ impl Listener for Sleep {
                         .inspect_err(|_| cpu_offline::wake_up())
                 })
             }
-            // Suspend or hibernation is over, and no OS has CPUs yet. Write the page tables again:
-            // they are in reserved memory, which the hibernation image did not include.
+            // Suspend or hibernation is over, and no OS has CPUs yet. The hibernation image did not
+            // include reserved memory.
             _ => {
                 // SAFETY: `fall_asleep()` has checked that no OS has CPUs, and none gets one before
                 // `wake_up()`.
-                let result = unsafe { machine.stepping_stone.write() };
+                let result = unsafe { machine.rewrite_low_memory() };
                 cpu_offline::wake_up();
                 result
             }
@@ -131,14 +131,35 @@ impl Reboot {
                 apic_id
             );
         });
-        // Twice: a CPU that was still running may have woken one that was already reset.
-        for _ in 0..2 {
+        let reset = || {
             // `send_init()` logs an IPI that was not delivered.
             cpu_offline::for_each_held(|apic_id, _| {
                 // SAFETY: An OS holds the CPU, and keeps it meanwhile.
                 let _ = unsafe { apic.send_init(apic_id) };
             });
             apic.wait_reset();
+        };
+        reset();
+        // A CPU that was still running may have woken one that was already reset.
+        reset();
+        let cpus = |visit: &mut dyn FnMut(u32)| cpu_offline::for_each_held(|id, _| visit(id));
+        // SAFETY: An OS holds the CPU. The gate is closed for all others.
+        let startup = |apic_id, page| unsafe { apic.send_startup(apic_id, page) };
+        // SAFETY: The CPUs are OSes', and have been reset above.
+        let stopped = unsafe { self.0.rest_page.gather(cpus, startup) };
+        cpu_offline::for_each_held(|apic_id, os| {
+            if !self.0.rest_page.has_answered(apic_id) {
+                pr_emerg!(
+                    "{}: the CPU with APIC ID {} does not stop, and may write to memory: don't trust a kernel that is started by kexec now, but reset the machine\n",
+                    &**os,
+                    apic_id
+                );
+            }
+        });
+        if stopped.is_ok() {
+            pr_info!("the CPUs of all OSes have stopped\n");
         }
+        // The next kernel may use the memory in which they rest.
+        reset();
     }
 }

@@ -141,7 +141,7 @@ impl LocalApic {
         fsleep(Delta::from_millis(10));
     }
 
-    /// Starts `cpu`, after an INIT, at the page at `address` below 1 MiB.
+    /// Starts a CPU, after an INIT, at the page at `address` below 1 MiB.
     ///
     /// # Errors
     ///
@@ -149,15 +149,30 @@ impl LocalApic {
     ///
     /// # Safety
     ///
-    /// The page must contain code that keeps to the memory of the CPU's OS.
-    pub(crate) unsafe fn startup(&self, cpu: &OwnedCpu, address: u64) -> Result {
+    /// The CPU with this APIC ID must be an OS's. The page must contain code that keeps to the
+    /// memory of the OS, and to that in which CPUs rest.
+    pub(crate) unsafe fn startup(&self, apic_id: u32, address: u64) -> Result {
         let gate = self.gate.lock();
         let _held = exclusive::hold();
         if *gate == Gate::Closed {
             return Err(ESHUTDOWN.into());
         }
+        // SAFETY: This function has the same safety requirements.
+        unsafe { self.send_startup(apic_id, address) }
+    }
+
+    /// Starts a CPU as [`LocalApic::startup`] does, even after [`LocalApic::close`].
+    ///
+    /// # Errors
+    ///
+    /// `EIO` if the IPI was not delivered.
+    ///
+    /// # Safety
+    ///
+    /// Those of [`LocalApic::startup`].
+    pub(crate) unsafe fn send_startup(&self, apic_id: u32, address: u64) -> Result {
         let vector = (address >> 12) as u32 & 0xff;
-        self.registers.send(cpu.apic_id(), MODE_STARTUP | vector)
+        self.registers.send(apic_id, MODE_STARTUP | vector)
     }
 
     /// Refuses all further calls of [`LocalApic::startup`].

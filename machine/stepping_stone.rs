@@ -7,7 +7,7 @@
 use crate::{
     image::{
         identity_map::{self, TABLE},
-        layout::{PAGE, REAL_MODE_LEN},
+        layout::PAGE,
     },
     linux::phys_memory::Mapping,
     mem_reserve::{Allocation, Pool},
@@ -16,7 +16,7 @@ use crate::{
 use kernel::{prelude::*, str::CString};
 
 /// Length of the tables in bytes: one of each level, down to a 2 MiB page.
-const LEN: u64 = 3 * TABLE as u64;
+pub(super) const LEN: u64 = 3 * TABLE as u64;
 
 /// Page tables in low memory that map the first 2 MiB.
 pub(crate) struct SteppingStone {
@@ -28,16 +28,9 @@ impl SteppingStone {
     ///
     /// # Errors
     ///
-    /// `ENOMEM` if there is too little low memory; the log says so.
+    /// `ENOMEM` if there is too little low memory.
     pub(crate) fn new(pool: &Pool) -> Result<Self> {
-        let name = CString::try_from(c"Mint")?;
-        let memory = pool.allocate_low(LEN, &name).inspect_err(|_| {
-            pr_err!(
-                "too little low memory: boot with memmap=128K$128K, {} KiB of which are for all OSes, and {} KiB for each\n",
-                LEN >> 10,
-                (REAL_MODE_LEN + PAGE) >> 10
-            );
-        })?;
+        let memory = pool.allocate_low(LEN, &CString::try_from(c"Mint")?)?;
         let stone = SteppingStone { memory };
         // SAFETY: No OS knows the address of the tables yet.
         unsafe { stone.write() }?;

@@ -18,8 +18,8 @@ use kernel::{
 // Offsets of the trampoline's arguments in the page; the names are those in `trampoline.S`.
 /// Written by the trampoline: how far the CPU has come, see [`Stage`]. 32 bits.
 const STAGE: usize = 0x700;
-/// What the CPU must do: [`PARK`], [`ENTER_PROTECTED`] or [`ENTER_LONG`]. 32 bits.
-const PURPOSE: usize = 0x704;
+/// In which mode the CPU must enter the kernel: [`ENTER_PROTECTED`] or [`ENTER_LONG`]. 32 bits.
+const MODE: usize = 0x704;
 /// Physical address of the top-level table of the [stepping stone](super::stepping_stone). 32 bits.
 const STEPPING_STONE: usize = 0x708;
 /// Physical address of the kernel's entry point. 64 bits.
@@ -29,8 +29,7 @@ const BOOT_PARAMS: usize = 0x718;
 /// Physical address of the top-level page table that the kernel is entered with. 64 bits.
 const ROOT: usize = 0x720;
 
-// Values of PURPOSE.
-const PARK: u32 = 0;
+// Values of MODE.
 const ENTER_PROTECTED: u32 = 1;
 const ENTER_LONG: u32 = 2;
 
@@ -40,7 +39,7 @@ pub(crate) const ANSWER_LIMIT: Delta = Delta::from_secs(5);
 /// How long to wait before the second startup IPI of the protocol is sent.
 pub(crate) const FIRST_LIMIT: Delta = Delta::from_millis(200);
 /// How often to poll for the answer.
-const POLL: Delta = Delta::from_micros(50);
+pub(crate) const POLL: Delta = Delta::from_micros(50);
 
 /// How far a CPU has come; the numbers are those in `trampoline.S`.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -49,39 +48,31 @@ pub(crate) struct Stage(u32);
 impl Stage {
     /// The CPU has not reached the trampoline.
     pub(crate) const NONE: Stage = Stage(0);
-    /// The CPU is halted in the trampoline, with interrupts disabled.
-    const PARKED: Stage = Stage(1);
     /// The CPU is about to jump to the kernel's entry point.
-    pub(crate) const ENTERED: Stage = Stage(5);
+    const ENTERED: Stage = Stage(4);
 }
 
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
             0 => "it never answered the startup IPI",
-            1 => "it is parked",
-            2 => "it came as far as real mode",
-            3 => "it came as far as protected mode",
-            4 => "it came as far as long mode",
-            5 => "it entered the kernel",
+            1 => "it came as far as real mode",
+            2 => "it came as far as protected mode",
+            3 => "it came as far as long mode",
+            4 => "it entered the kernel",
             _ => "it wrote nonsense",
         })
     }
 }
 
-/// What a CPU must do when it wakes up.
-pub(crate) enum Purpose {
-    /// Halt in the trampoline.
-    Park,
-    /// Enter a kernel.
-    Start {
-        /// The mode to enter it in.
-        mode: EntryMode,
-        /// Physical address of its entry point.
-        entry: u64,
-        /// Physical address of `boot_params`.
-        boot_params: u64,
-    },
+/// Where a CPU enters a kernel.
+pub(crate) struct Entry {
+    /// The mode to enter it in.
+    pub(crate) mode: EntryMode,
+    /// Physical address of its entry point.
+    pub(crate) address: u64,
+    /// Physical address of `boot_params`.
+    pub(crate) boot_params: u64,
 }
 
 /// The CPU mode in which a kernel is entered.
@@ -107,7 +98,6 @@ pub(crate) enum EntryMode {
 /// This owns the page, and no CPU runs in it except the one that [`Trampoline::prepare`] was last
 /// called for.
 pub(crate) struct Trampoline {
-    goal: Stage,
     page: Watched,
 }
 
@@ -128,10 +118,7 @@ impl Trampoline {
         // reference, while no CPU runs in the page.
         let page = unsafe { Mapping::new(range) }?.watch();
         // INVARIANT: The caller owns the page and lets no other CPU run in it.
-        Ok(Trampoline {
-            goal: Stage::NONE,
-            page,
-        })
+        Ok(Trampoline { page })
     }
 
     /// Prepares the page for a CPU. Writes all of it each time, since the last CPU has changed it.
@@ -140,38 +127,28 @@ impl Trampoline {
     ///
     /// No CPU may run in the page now. Until the next call, only one CPU may, which must not be
     /// woken before this returns.
-    pub(crate) unsafe fn prepare(&mut self, purpose: &Purpose) {
+    pub(crate) unsafe fn prepare(&mut self, entry: &Entry) {
         // SAFETY: The caller guarantees that no CPU runs in the page before this returns.
         let bytes = unsafe { self.page.bytes() };
         bytes.fill(0);
         let code = code();
         bytes[..code.len()].copy_from_slice(code);
         bytes[IOAPIC as usize..][..ioapic::LEN].copy_from_slice(&ioapic::registers());
-        self.goal = match *purpose {
-            Purpose::Park => {
-                bytes[PURPOSE..][..4].copy_from_slice(&PARK.to_le_bytes());
-                Stage::PARKED
-            }
-            Purpose::Start {
-                ref mode,
-                entry,
-                boot_params,
-            } => {
-                let (purpose, stepping_stone, root) = match *mode {
-                    EntryMode::Protected => (ENTER_PROTECTED, 0, 0),
-                    EntryMode::Long {
-                        stepping_stone,
-                        root,
-                    } => (ENTER_LONG, stepping_stone, root),
-                };
-                bytes[PURPOSE..][..4].copy_from_slice(&purpose.to_le_bytes());
-                bytes[STEPPING_STONE..][..4].copy_from_slice(&stepping_stone.to_le_bytes());
-                bytes[ROOT..][..8].copy_from_slice(&root.to_le_bytes());
-                bytes[ENTRY..][..8].copy_from_slice(&entry.to_le_bytes());
-                bytes[BOOT_PARAMS..][..8].copy_from_slice(&boot_params.to_le_bytes());
-                Stage::ENTERED
-            }
+        let (mode, stepping_stone, root) = match entry.mode {
+            EntryMode::Protected => (ENTER_PROTECTED, 0, 0),
+            EntryMode::Long {
+                stepping_stone,
+                root,
+            } => (ENTER_LONG, stepping_stone, root),
         };
+        bytes[MODE..][..4].copy_from_slice(&mode.to_le_bytes());
+        bytes[STEPPING_STONE..][..4].copy_from_slice(&stepping_stone.to_le_bytes());
+        bytes[ROOT..][..8].copy_from_slice(&root.to_le_bytes());
+        bytes[ENTRY..][..8].copy_from_slice(&entry.address.to_le_bytes());
+        bytes[BOOT_PARAMS..][..8].copy_from_slice(&entry.boot_params.to_le_bytes());
+        // The kernel maps the I/O APIC uncached; and a CPU whose MTRRs are off, as INIT may leave
+        // them, does not read the code from the caches.
+        self.page.write_back();
     }
 
     /// Returns how far the CPU has come.
@@ -180,7 +157,7 @@ impl Trampoline {
         self.page.word(STAGE).map_or(Stage::NONE, Stage)
     }
 
-    /// Waits until the CPU has done what it was woken for, for at most `limit`.
+    /// Waits until the CPU is about to enter the kernel, for at most `limit`.
     ///
     /// # Errors
     ///
@@ -189,7 +166,7 @@ impl Trampoline {
         let started = Instant::<Monotonic>::now();
         loop {
             let stage = self.stage();
-            if stage == self.goal {
+            if stage == Stage::ENTERED {
                 return Ok(());
             }
             if started.elapsed() > limit {

@@ -17,9 +17,10 @@ pub(crate) struct Config {
     pub(crate) memory: Option<memmap::Request>,
     /// The path of its kernel.
     pub(crate) kernel: Option<CString>,
-    /// The path of its initrd.
-    pub(crate) initrd: Option<CString>,
-    /// The parameters that a person adds to its command line.
+    /// Its initrd.
+    pub(crate) initrd: Initrd,
+    /// The parameters that a person adds to its command line. If empty, those in the kernel's file,
+    /// if there are any.
     pub(crate) cmdline: CString,
     /// The I/O port of its serial port.
     pub(crate) console: Option<u16>,
@@ -38,10 +39,51 @@ impl Config {
             cpus: None,
             memory: None,
             kernel: None,
-            initrd: None,
+            initrd: Initrd::OfKernel,
             cmdline: CString::try_from(c"")?,
             console: None,
             devices: KVec::new(),
         })
+    }
+}
+
+/// Which initrd an OS gets.
+pub(crate) enum Initrd {
+    /// The one in the kernel's file, if there is one.
+    OfKernel,
+    /// None.
+    None,
+    /// The file at this path.
+    File(CString),
+}
+
+impl Initrd {
+    /// Returns the path of the initrd's file, if it has one of its own.
+    pub(crate) fn path(&self) -> Option<&CStr> {
+        match self {
+            Initrd::File(path) => Some(path),
+            Initrd::OfKernel | Initrd::None => None,
+        }
+    }
+
+    /// Copies this.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn try_clone(&self) -> Result<Self> {
+        Ok(match self {
+            Initrd::OfKernel => Initrd::OfKernel,
+            Initrd::None => Initrd::None,
+            Initrd::File(path) => Initrd::File(CString::try_from(&**path)?),
+        })
+    }
+
+    /// Returns whether `other` is the same choice.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Initrd::File(path), Initrd::File(other)) => **path == **other,
+            _ => core::mem::discriminant(self) == core::mem::discriminant(other),
+        }
     }
 }

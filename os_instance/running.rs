@@ -50,11 +50,15 @@ impl Running {
     /// `loaded` must belong to the same OS, and keep its memory for as long as this lives. None of
     /// the CPUs may run in that memory.
     pub(super) unsafe fn new(
+        machine: &Machine,
         module: ModuleRef,
         loaded: &Loaded,
         cpus: KVec<OwnedCpu>,
         devices: Devices,
     ) -> Result<Self> {
+        for cpu in &cpus {
+            machine.rest_page.introduce(cpu.apic_id(), cpu.state())?;
+        }
         // SAFETY: `loaded` owns the trampoline's page and keeps it, and only the OS's CPUs are
         // started there.
         let trampoline = unsafe { Trampoline::new(loaded.layout.low.trampoline()) }?;
@@ -93,10 +97,16 @@ impl Running {
         self.restart = None;
         self.started = Instant::now();
         self.parked = false;
-        let (mut cpus, devices) = self.parts(loaded, machine, os);
+        let mut cpus = Cpus {
+            os,
+            machine,
+            layout: &loaded.layout,
+            cpus: &self.cpus,
+            trampoline: &mut self.trampoline,
+        };
         // SAFETY: `loaded` owns the memory of the layout. The caller guarantees that the images are
         // in it, and that none of the CPUs runs in it.
-        let result = unsafe { cpus.start(&loaded.told(devices.bridges()), timing) };
+        let result = unsafe { cpus.start(&loaded.told(self.devices.bridges()), timing) };
         timing.pause();
         result
     }
@@ -105,24 +115,13 @@ impl Running {
     ///
     /// # Errors
     ///
-    /// Those of [`Cpus::park`] and [`Devices::quiesce`].
-    ///
-    /// # Safety
-    ///
-    /// `loaded` must be the one passed to [`Running::new`].
-    pub(super) unsafe fn park(
-        &mut self,
-        loaded: &Loaded,
-        machine: &Machine,
-        os: &CString,
-    ) -> Result {
+    /// Those of [`RestPage::park`](crate::machine::resting::RestPage::park) and [`Devices::quiesce`].
+    pub(super) fn park(&mut self, machine: &Machine, os: &CString) -> Result {
         if self.parked {
             return Ok(());
         }
-        let (mut cpus, devices) = self.parts(loaded, machine, os);
-        // SAFETY: `loaded` owns the memory of the layout.
-        unsafe { cpus.park() }?;
-        devices.quiesce()?;
+        machine.rest_page.park(&machine.apic, &self.cpus, os)?;
+        self.devices.quiesce()?;
         self.parked = true;
         Ok(())
     }
@@ -148,22 +147,5 @@ impl Running {
     pub(super) fn restart_is_due(&self) -> bool {
         self.restart
             .is_some_and(|(_, due)| due - Instant::now() <= Delta::ZERO)
-    }
-
-    fn parts<'a>(
-        &'a mut self,
-        loaded: &'a Loaded,
-        machine: &'a Machine,
-        os: &'a CString,
-    ) -> (Cpus<'a>, &'a mut Devices) {
-        let cpus = Cpus {
-            os,
-            apic: &machine.apic,
-            layout: &loaded.layout,
-            stepping_stone: machine.stepping_stone.root(),
-            cpus: &self.cpus,
-            trampoline: &mut self.trampoline,
-        };
-        (cpus, &mut self.devices)
     }
 }

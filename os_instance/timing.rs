@@ -15,7 +15,9 @@ pub(crate) enum Phase {
     Copy,
     /// The first OS takes the CPUs offline.
     Offline,
-    /// The first OS's drivers are unbound from the devices, which are then reset.
+    /// The first OS's drivers are unbound from the devices.
+    Unbind,
+    /// The devices are reset.
     Devices,
     /// Firmware and page tables are written.
     Tables,
@@ -27,10 +29,11 @@ pub(crate) enum Phase {
 
 impl Phase {
     /// All phases, in the order in which they are shown.
-    const ALL: [Phase; 7] = [
+    const ALL: [Phase; 8] = [
         Phase::Read,
         Phase::Copy,
         Phase::Offline,
+        Phase::Unbind,
         Phase::Devices,
         Phase::Tables,
         Phase::Reset,
@@ -43,6 +46,7 @@ impl Phase {
             Phase::Read => "read",
             Phase::Copy => "copy",
             Phase::Offline => "offline",
+            Phase::Unbind => "unbind",
             Phase::Devices => "devices",
             Phase::Tables => "tables",
             Phase::Reset => "reset",

@@ -89,29 +89,39 @@ pub(crate) struct Keeper(());
 
 impl OverrideDriver for Keeper {
     fn probe(device: &Device<Core<'_>>) -> Result<Self> {
-        let address = function::address(device).ok_or(ENODEV)?;
-        let is_claimed = set_kept(address, true);
-        is_claimed.then_some(Keeper(())).ok_or(ENODEV)
+        let function = PciFunction::new(device).ok_or(ENODEV)?;
+        if !is_claimed(function.address()) {
+            return Err(ENODEV);
+        }
+        // As drivers do. This fails if part of it is in use without a driver, such as by a console.
+        function.request_bars(DRIVER).inspect_err(|_| {
+            pr_err!(
+                "memory or ports of {} are in use: see /proc/iomem and /proc/ioports\n",
+                Shown(function.address())
+            );
+        })?;
+        set_kept(function.address(), true);
+        Ok(Keeper(()))
     }
 
     fn unbind(device: &Device<Core<'_>>) {
         if let Some(function) = PciFunction::new(device) {
             set_kept(function.address(), false);
             iommu::leave(&function);
+            function.release_bars();
         }
     }
 }
 
-/// Records whether Mint's driver is bound to the function at `address`. Returns whether that
-/// function belongs to an OS.
-fn set_kept(address: Address, is_kept: bool) -> bool {
-    let mut claims = CLAIMS.lock();
-    match claims.owner_of_mut(address) {
-        Some(owner) => {
-            owner.is_kept = is_kept;
-            true
-        }
-        None => false,
+/// Returns whether the function at `address` belongs to an OS.
+fn is_claimed(address: Address) -> bool {
+    CLAIMS.lock().owner_of(address).is_some()
+}
+
+/// Records whether Mint's driver is bound to the function at `address`.
+fn set_kept(address: Address, is_kept: bool) {
+    if let Some(owner) = CLAIMS.lock().owner_of_mut(address) {
+        owner.is_kept = is_kept;
     }
 }
 

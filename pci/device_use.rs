@@ -1,18 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Finds out whether the first OS uses the disks and network interfaces of a PCI function.
-//!
-//! For other devices, such as an open character device, the kernel has no way to tell. Their
-//! drivers are unbound even if they are in use, as when they are unbound by hand through sysfs.
+//! Finds out whether the first OS uses a PCI function: its disks, its network interfaces, and other
+//! devices that drivers have made of it. See [`crate::pci::usage`].
 
-use crate::pci::function::PciFunction;
+use crate::{
+    linux::{
+        log::Shown,
+        notifier::{Listener, Notifier},
+    },
+    pci::{
+        function::PciFunction,
+        unit::Address,
+        usage::{self, Usage},
+    },
+};
 use core::ptr::{self, addr_of_mut, NonNull};
 use kernel::{
     bindings,
     error::from_err_ptr,
+    new_mutex,
     prelude::*,
     str::CString,
-    sync::atomic::{Atomic, Relaxed}, //
+    sync::{
+        atomic::{Atomic, Relaxed},
+        Arc,
+        Mutex, //
+    },
 };
 
 // include/linux/blkdev.h
@@ -31,35 +44,61 @@ extern "C" {
     fn __dev_get_by_name(net: *mut bindings::net, name: *const c_char)
         -> *mut bindings::net_device;
     fn netif_get_flags(device: *const bindings::net_device) -> c_uint;
+    fn register_netdevice_notifier(block: *mut bindings::notifier_block) -> c_int;
+    fn unregister_netdevice_notifier(block: *mut bindings::notifier_block) -> c_int;
 }
+
+// include/linux/netdevice.h
+const NETDEV_UNREGISTER: c_ulong = 6;
+const NETDEV_PRE_UP: c_ulong = 14;
 
 /// The address of this identifies Mint as the holder of a disk.
 static HOLDER: u8 = 0;
 
-/// Unused disks. Nobody else can claim them while this lives.
+/// Unused disks and interfaces. Nobody else can claim the disks, or bring up the interfaces, while
+/// this lives.
 pub(crate) struct Unused<'a> {
     os: &'a CString,
     disks: KVec<Disk>,
+    interfaces: Arc<KeptDown>,
+    _notifier: Pin<KBox<Notifier<Arc<KeptDown>>>>,
 }
 
 impl<'a> Unused<'a> {
-    /// Makes an empty list of disks, for `os`.
-    pub(crate) fn new(os: &'a CString) -> Self {
-        Unused {
-            os,
-            disks: KVec::new(),
-        }
-    }
-
-    /// Checks that the disks and interfaces of the driver of `function` are unused, and adds the
-    /// disks.
+    /// Makes an empty list of disks and interfaces, for `os`.
     ///
     /// # Errors
     ///
-    /// `EBUSY` if a disk or an interface is in use; the log says which. `ENOMEM`.
+    /// `ENOMEM`.
+    pub(crate) fn new(os: &'a CString) -> Result<Self> {
+        let interfaces = Arc::pin_init(KeptDown::new(), GFP_KERNEL)?;
+        // SAFETY: Both functions work on the chain of network interfaces, which is static, and
+        // passes the data that `KeptDown` expects.
+        let notifier = unsafe {
+            Notifier::register(
+                interfaces.clone(),
+                register_netdevice_notifier,
+                unregister_netdevice_notifier,
+            )
+        };
+        Ok(Unused {
+            os,
+            disks: KVec::new(),
+            interfaces,
+            _notifier: KBox::pin_init(notifier, GFP_KERNEL)?,
+        })
+    }
+
+    /// Checks that the devices of the driver of `function` are unused, and adds disks and
+    /// interfaces.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if a device is in use, or if nobody can tell; the log says which. `ENOMEM`.
     pub(crate) fn add(&mut self, function: &PciFunction) -> Result {
         let mut search = Search {
             unused: self,
+            function: function.address(),
             result: Ok(()),
         };
         // SAFETY: `function` holds a reference to the device.
@@ -67,31 +106,43 @@ impl<'a> Unused<'a> {
         search.result
     }
 
-    /// Checks `device`, and returns whether the devices below it must be checked as well.
+    /// Checks `device`, which is below `function`, and returns whether the devices below it must be
+    /// checked as well.
     ///
     /// # Safety
     ///
     /// The caller must hold a reference to `device`.
-    unsafe fn look_at(&mut self, device: *mut bindings::device) -> Result<bool> {
-        // SAFETY: The caller holds a reference to the device; its class, if any, outlives it.
-        let class = match unsafe { (*device).class.as_ref() } {
-            // SAFETY: The name of a registered class is a C string.
-            Some(class) => unsafe { CStr::from_char_ptr(class.name) },
-            None => return Ok(true),
-        };
-        match class.to_bytes() {
-            b"block" => {
-                // SAFETY: The caller holds a reference to the device. The name of a disk is a C
-                // string, and does not change.
-                let name = unsafe { CStr::from_char_ptr((*device).kobj.name) };
+    unsafe fn look_at(&mut self, device: *mut bindings::device, function: Address) -> Result<bool> {
+        // SAFETY: The caller holds a reference to the device, so its name is a C string.
+        let name = unsafe { CStr::from_char_ptr((*device).kobj.name) };
+        // SAFETY: The caller holds a reference to the device.
+        let described = unsafe { describe(device) };
+        match described.usage() {
+            Usage::Disk => {
                 // SAFETY: The caller holds a reference to the device.
                 let number = unsafe { (*device).devt };
                 // Partitions are below the disk, and are in use only if the disk is.
                 self.look_at_disk(number, name)?;
             }
             // SAFETY: The caller holds a reference, and the class is that of network interfaces.
-            b"net" => unsafe { self.look_at_interface(device) }?,
-            _ => return Ok(true),
+            Usage::Interface => unsafe { self.look_at_interface(device) }?,
+            Usage::Unknown => {
+                let kind = match described.class {
+                    [] => described.bus,
+                    class => class,
+                };
+                pr_err!(
+                    "{}: nobody can tell whether {} ({}) of {} is in use: write {} to /sys/bus/pci/devices/{}/driver/unbind first\n",
+                    &**self.os,
+                    name,
+                    kernel::str::BStr::from_bytes(kind),
+                    Shown(function),
+                    Shown(function),
+                    Shown(function)
+                );
+                return Err(EBUSY);
+            }
+            Usage::Nothing => return Ok(true),
         }
         Ok(false)
     }
@@ -159,7 +210,90 @@ impl<'a> Unused<'a> {
             );
             return Err(EBUSY);
         }
+        self.interfaces.add(interface)
+    }
+}
+
+impl Drop for Unused<'_> {
+    fn drop(&mut self) {
+        self.disks.clear();
+        // In a work item, files are closed later than that. Wait, so that this opening of a disk is
+        // not taken for somebody else's by the next check.
+        // SAFETY: The caller may sleep, and is no work item that closes files.
+        unsafe { bindings::flush_delayed_fput() };
+    }
+}
+
+/// Describes `device` to [`usage`].
+///
+/// # Safety
+///
+/// The caller must hold a reference to `device` while it uses the result.
+unsafe fn describe<'a>(device: *mut bindings::device) -> usage::Device<'a> {
+    let name = |name: *const c_char| match name.is_null() {
+        true => &[][..],
+        // SAFETY: The names of classes, buses and drivers are C strings. Those of the class and the
+        // bus outlive the device. That of the driver stays unless the driver's module is unloaded
+        // at this moment, a race that the kernel accepts for its messages (`dev_printk()`).
+        false => unsafe { CStr::from_char_ptr(name) }.to_bytes(),
+    };
+    // SAFETY: The caller holds a reference to the device, and a device to the one above. The
+    // pointers to class and bus are null or valid, and do not change.
+    unsafe {
+        let class = (*device).class.as_ref();
+        let bus = (*device).bus.as_ref();
+        let above = (*device).parent.as_ref();
+        usage::Device {
+            class: name(class.map_or(ptr::null(), |class| class.name)),
+            bus: name(bus.map_or(ptr::null(), |bus| bus.name)),
+            driver: name(bindings::dev_driver_string(device)),
+            driver_above: name(
+                above.map_or(ptr::null(), |above| bindings::dev_driver_string(above)),
+            ),
+        }
+    }
+}
+
+/// Network interfaces that nobody may bring up. Addresses of `struct net_device`, to be compared
+/// only.
+#[pin_data]
+struct KeptDown {
+    #[pin]
+    interfaces: Mutex<KVec<usize>>,
+}
+
+impl KeptDown {
+    fn new() -> impl PinInit<Self> {
+        pin_init!(KeptDown {
+            interfaces <- new_mutex!(KVec::new()),
+        })
+    }
+
+    fn add(&self, interface: *mut bindings::net_device) -> Result {
+        self.interfaces.lock().push(interface.addr(), GFP_KERNEL)?;
         Ok(())
+    }
+}
+
+impl Listener for Arc<KeptDown> {
+    unsafe fn hear(&self, event: c_ulong, data: *mut c_void) -> c_int {
+        // SAFETY: The chain passes a `struct netdev_notifier_info` or a structure that begins with
+        // one, whose first field is the interface.
+        let interface = unsafe { *data.cast::<*mut bindings::net_device>() };
+        let mut interfaces = self.interfaces.lock();
+        let is_kept = interfaces.contains(&interface.addr());
+        match event {
+            // notifier_from_errno(), include/linux/notifier.h
+            NETDEV_PRE_UP if is_kept => {
+                (bindings::NOTIFY_STOP_MASK | bindings::NOTIFY_OK + bindings::EBUSY) as c_int
+            }
+            NETDEV_UNREGISTER => {
+                // The address may come to be that of another interface.
+                interfaces.retain(|kept| *kept != interface.addr());
+                bindings::NOTIFY_DONE as c_int
+            }
+            _ => bindings::NOTIFY_DONE as c_int,
+        }
     }
 }
 
@@ -205,6 +339,7 @@ impl Drop for Rtnl {
 /// A search through the devices below a function.
 struct Search<'a, 'b> {
     unused: &'a mut Unused<'b>,
+    function: Address,
     result: Result,
 }
 
@@ -233,7 +368,7 @@ impl Search<'_, '_> {
             return 0;
         }
         // SAFETY: `device_for_each_child()` holds a reference to the device.
-        match unsafe { search.unused.look_at(device) } {
+        match unsafe { search.unused.look_at(device, search.function) } {
             // SAFETY: `device_for_each_child()` holds a reference to the device.
             Ok(true) => unsafe { search.descend(device) },
             Ok(false) => {}

@@ -12,7 +12,7 @@ use crate::{
         claims::{self, Claim, DRIVER},
         device_use::Unused,
         function::{PciFunction, SavedState},
-        iommu::DmaMap,
+        iommu::{self, DmaMap},
         mcfg::Mcfg,
         unit::{self, Function, Request, Unit},
     },
@@ -32,7 +32,7 @@ impl Selection {
     ///
     /// `ENODEV` if a function does not exist; `EINVAL` if it can't be given away; `EBUSY` if it
     /// belongs to another OS, or if somebody has set its driver override; `EOPNOTSUPP` if the first
-    /// OS remaps its interrupts; the log says which function. `ENOMEM`.
+    /// OS remaps its interrupts; those of [`iommu::check`]; the log says which function. `ENOMEM`.
     fn new(requests: &[Request], os: &CString) -> Result<Self> {
         // Most OSes ask for nothing.
         let functions = match requests {
@@ -69,43 +69,18 @@ impl Selection {
             }
             if function.has_isolated_msi() {
                 pr_err!(
-                    "{}: the first OS remaps the interrupts of {}, which then can't reach another: boot it with intremap=off\n",
+                    "{}: the first OS remaps the interrupts of {}, which then can't reach another OS: boot the first OS with intremap=off\n",
                     &**os,
                     Shown(function.address())
                 );
                 return Err(EOPNOTSUPP.into());
             }
         }
+        iommu::check(selection.wanted(), os)?;
         Ok(selection)
     }
 
-    /// Checks that a kernel that is entered in `mode` reaches all wanted functions, which are below
-    /// `bridges`.
-    ///
-    /// # Errors
-    ///
-    /// `EINVAL` if a 32-bit kernel does not reach one; the log says what is out of reach.
-    fn check_reach(&self, bridges: &[HostBridge], mode: Mode, os: &CString) -> Result {
-        if let Some(bridge) = bridges.iter().find(|bridge| !bridge.is_reached_in(mode)) {
-            pr_err!(
-                "{}: a 32-bit kernel does not reach the configuration of bus {:02x}, which is above 4 GiB\n",
-                &**os,
-                bridge.first_bus
-            );
-            return Err(EINVAL);
-        }
-        let mut wanted = self.wanted();
-        if mode == Mode::Protected && wanted.any(|function| function.bars_end() > FOUR_GIB) {
-            pr_err!(
-                "{}: a 32-bit kernel does not reach devices whose memory is above 4 GiB\n",
-                &**os
-            );
-            return Err(EINVAL);
-        }
-        Ok(())
-    }
-
-    fn wanted(&self) -> impl Iterator<Item = &PciFunction> {
+    fn wanted(&self) -> impl Iterator<Item = &PciFunction> + Clone {
         let all = self.functions.iter().zip(&self.described);
         all.filter(|(_, described)| described.wanted)
             .map(|(function, _)| function)
@@ -173,6 +148,8 @@ pub(crate) fn check(requests: &[Request], os: &CString) -> Result {
 /// A function that belongs to an OS.
 struct Held {
     function: PciFunction,
+    /// Whether it had a driver of the first OS, and gets one at the end.
+    had_driver: bool,
     phase: Phase,
     /// The function was reset and has its old configuration, so that a driver of the first OS can
     /// take it.
@@ -281,8 +258,9 @@ impl Drop for Held {
             self.function.disable();
         }
         if self.is_whole {
-            // The first OS may have no driver for it: not an error here.
-            self.function.bind();
+            if self.had_driver {
+                self.function.bind();
+            }
         } else {
             pr_err!(
                 "{} could not be reset, and is left without a driver\n",
@@ -310,36 +288,36 @@ pub(crate) struct Devices {
 }
 
 impl Devices {
-    /// Takes the functions that `os` asks for by `requests` from the first OS, and resets them. The
-    /// kernel of `os` is entered in `mode`. If there is an IOMMU, the functions' DMA then reaches
-    /// `memory` only.
+    /// Returns no functions, for `os`.
     ///
     /// # Errors
     ///
-    /// `ENODEV` if a function does not exist; `EINVAL` if it can't be given away, or not to such a
-    /// kernel; `EBUSY` if it is in use, or belongs to another OS; `EOPNOTSUPP` if it has no ECAM,
-    /// or the first OS remaps its interrupts; `ENOTTY` if it can't be reset; the log says which
-    /// function. `ENOMEM`.
-    pub(crate) fn take(
-        requests: &[Request],
-        mode: Mode,
-        memory: &[Range],
-        os: &CString,
-    ) -> Result<Self> {
-        let selection = Selection::new(requests, os)?;
-        let bridges = selection.bridges(os)?;
-        selection.check_reach(&bridges, mode, os)?;
-        let mut devices = Devices {
+    /// `ENOMEM`.
+    pub(crate) fn none(os: &CString) -> Result<Self> {
+        Ok(Devices {
             os: CString::try_from(&**os)?,
             memory: KVec::new(),
-            bridges,
+            bridges: KVec::new(),
             units: KVec::new(),
             is_given: false,
             is_map_stale: true,
             maps: KVec::new(),
             held: KVec::new(),
-        };
-        devices.memory.extend_from_slice(memory, GFP_KERNEL)?;
+        })
+    }
+
+    /// Takes the functions that `os` asks for by `requests` from the first OS's drivers. This takes
+    /// as long as these drivers need.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV` if a function does not exist; `EINVAL` if it can't be given away; `EBUSY` if it may
+    /// be in use, or belongs to another OS; `EOPNOTSUPP` if it has no ECAM, or the first OS remaps
+    /// its interrupts; the log says which function. `ENOMEM`.
+    pub(crate) fn take(requests: &[Request], os: &CString) -> Result<Self> {
+        let selection = Selection::new(requests, os)?;
+        let mut devices = Devices::none(os)?;
+        devices.bridges = selection.bridges(os)?;
         for unit in unit::units(&selection.described) {
             devices.units.push(unit, GFP_KERNEL)?;
         }
@@ -353,6 +331,7 @@ impl Devices {
                 let unit = units.find(|unit| unit.has(&function.address()));
                 let held = Held {
                     claim: Claim::new(&function, *unit.ok_or(ENODEV)?, os)?,
+                    had_driver: function.has_driver(),
                     function,
                     phase: Phase::Claimed,
                     is_whole: true,
@@ -360,8 +339,8 @@ impl Devices {
                 devices.held.push(held, GFP_KERNEL)?;
             }
         }
-        // Held until the drivers are unbound, so that nobody starts to use a disk in between.
-        let mut unused = Unused::new(os);
+        // Held until the drivers are unbound, so that nobody starts to use a device in between.
+        let mut unused = Unused::new(os)?;
         for held in &devices.held {
             unused.add(&held.function)?;
         }
@@ -369,14 +348,55 @@ impl Devices {
         for held in devices.held.iter_mut().rev() {
             held.keep(os)?;
         }
-        drop(unused);
-        for held in devices.held.iter_mut() {
-            held.make_ready(os)?;
-        }
-        // From here on, dropping `devices` resets the functions.
-        devices.is_given = true;
-        devices.make_ready()?;
         Ok(devices)
+    }
+
+    /// Gets the functions ready for a kernel that is entered in `mode`. If there is an IOMMU, their
+    /// DMA then reaches `memory` only.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if the kernel does not reach a function; `ENOTTY` if a function can't be reset;
+    /// those of mapping the memory; the log says which function. `ENOMEM`.
+    pub(crate) fn give(&mut self, mode: Mode, memory: &[Range]) -> Result {
+        self.check_reach(mode)?;
+        self.memory.extend_from_slice(memory, GFP_KERNEL)?;
+        for held in self.held.iter_mut() {
+            held.make_ready(&self.os)?;
+        }
+        // From here on, dropping this resets the functions.
+        self.is_given = true;
+        self.make_ready()
+    }
+
+    /// Checks that a kernel that is entered in `mode` reaches all functions.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if a 32-bit kernel does not reach one; the log says what is out of reach.
+    fn check_reach(&self, mode: Mode) -> Result {
+        let mut bridges = self.bridges.iter();
+        if let Some(bridge) = bridges.find(|bridge| !bridge.is_reached_in(mode)) {
+            pr_err!(
+                "{}: a 32-bit kernel does not reach the configuration of bus {:02x}, which is above 4 GiB\n",
+                &*self.os,
+                bridge.first_bus
+            );
+            return Err(EINVAL);
+        }
+        let is_high = |function: &PciFunction| function.bars_end() > FOUR_GIB;
+        if mode == Mode::Protected && self.functions().any(is_high) {
+            pr_err!(
+                "{}: a 32-bit kernel does not reach devices whose memory is above 4 GiB\n",
+                &*self.os
+            );
+            return Err(EINVAL);
+        }
+        Ok(())
+    }
+
+    fn functions(&self) -> impl Iterator<Item = &PciFunction> + Clone {
+        self.held.iter().map(|held| &held.function)
     }
 
     /// Makes the functions ready for use: resets them, restores the configuration from when they
@@ -389,8 +409,7 @@ impl Devices {
         self.reset()?;
         if self.is_map_stale {
             self.maps = KVec::new();
-            let functions = self.held.iter().map(|held| &held.function);
-            self.maps = DmaMap::for_all(functions, &self.memory, &self.os)?;
+            self.maps = DmaMap::for_all(self.functions(), &self.memory, &self.os)?;
             self.is_map_stale = false;
         }
         Ok(())
@@ -401,12 +420,13 @@ impl Devices {
         &self.bridges
     }
 
-    /// Stops the functions' DMA.
+    /// Stops the functions' DMA. Where a function goes on, or does not answer, the bridge above its
+    /// unit stops the DMA of the whole unit.
     ///
     /// # Errors
     ///
-    /// `EIO` if a function goes on; the log says which. Those of making ready a function that was
-    /// found anew.
+    /// `EIO` if a bridge fails to do so; the log says which function goes on. Those of making ready
+    /// a function that was found anew.
     pub(crate) fn quiesce(&mut self) -> Result {
         let mut result = Ok(());
         for held in &mut self.held {
@@ -414,15 +434,28 @@ impl Devices {
                 Ok(is_new) => self.is_map_stale |= is_new,
                 Err(error) => result = Err(error),
             }
+        }
+        for held in &self.held {
             let function = &held.function;
-            let quiet = function.quiesce().inspect_err(|_| {
-                pr_err!(
-                    "{}: {} does not stop using memory: its memory and CPUs are kept\n",
+            if function.quiesce().is_ok() {
+                continue;
+            }
+            let above = self.unit_of(function).and_then(|unit| self.first_of(unit));
+            match above.ok_or(EIO).and_then(PciFunction::block_dma) {
+                Ok(()) => pr_warn!(
+                    "{}: {} does not answer, or does not stop using memory: the bridge above stops it\n",
                     &*self.os,
                     Shown(function.address())
-                );
-            });
-            result = result.and(quiet);
+                ),
+                Err(error) => {
+                    pr_err!(
+                        "{}: {} does not stop using memory: its memory and CPUs are kept\n",
+                        &*self.os,
+                        Shown(function.address())
+                    );
+                    result = Err(error);
+                }
+            }
         }
         result
     }
@@ -442,8 +475,23 @@ impl Devices {
                     result = result.and(held.restore(reset));
                 }
             }
+            if let (Ok(()), Some(first)) = (reset, self.first_of(unit)) {
+                first.unblock_dma();
+            }
         }
         result
+    }
+
+    /// Returns the unit of `function`.
+    fn unit_of(&self, function: &PciFunction) -> Option<&Unit> {
+        let mut units = self.units.iter();
+        units.find(|unit| unit.has(&function.address()))
+    }
+
+    /// Returns a function that is directly below the bridge above `unit`.
+    fn first_of(&self, unit: &Unit) -> Option<&PciFunction> {
+        self.functions()
+            .find(|function| unit.is_above(&function.address()))
     }
 }
 

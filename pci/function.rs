@@ -44,8 +44,6 @@ const PCI_PM_CTRL_STATE_MASK: u16 = 0x3;
 /// The value that is read from a function that does not answer.
 const NO_ANSWER: u16 = !0;
 
-/// The delay that a function needs from D3hot to D0 (PCI Express Base Specification 6.0, 5.9).
-const D3HOT_DELAY: Delta = Delta::from_millis(10);
 /// The delay until virtual functions are gone (`sriov_disable()`, drivers/pci/iov.c).
 const VF_DELAY: Delta = Delta::from_secs(1);
 
@@ -149,10 +147,11 @@ impl PciFunction {
             ((*bus).parent.is_null(), (*bus).busn_res.end as u8)
         };
         // SAFETY: `self.device` holds a reference; the fields are set when the device is added.
-        let (is_virtual, has_msi) = unsafe {
+        let (is_virtual, has_msi, class) = unsafe {
             (
                 (*device).is_virtfn() != 0,
                 (*device).msi_cap != 0 || (*device).msix_cap != 0,
+                (*device).class >> 8,
             )
         };
         Function {
@@ -161,6 +160,7 @@ impl PciFunction {
             obstacle: match () {
                 () if is_on_root_bus => Some(Obstacle::OnRootBus),
                 () if is_virtual => Some(Obstacle::Virtual),
+                () if class == bindings::PCI_CLASS_MEMORY_CXL => Some(Obstacle::Memory),
                 () if !has_msi && !self.is_bridge() => Some(Obstacle::NoMsi),
                 () => None,
             },
@@ -223,6 +223,23 @@ impl PciFunction {
         let _ = unsafe { bindings::device_attach(self.as_device()) };
     }
 
+    /// Requests the memory and ports of its BARs from the first OS, for `name`.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if a part was already requested.
+    pub(crate) fn request_bars(&self, name: &'static CStr) -> Result {
+        // SAFETY: `self.device` holds a reference. The kernel keeps the pointer to `name`, which is
+        // static; what was requested is released before the module goes.
+        to_result(unsafe { bindings::pci_request_regions(self.as_raw(), name.as_char_ptr()) })
+    }
+
+    /// Undoes [`PciFunction::request_bars`].
+    pub(crate) fn release_bars(&self) {
+        // SAFETY: `self.device` holds a reference.
+        unsafe { bindings::pci_release_regions(self.as_raw()) };
+    }
+
     /// Returns whether the first OS remaps the interrupts of this function, so that MSIs which it
     /// has not set up are blocked.
     pub(crate) fn has_isolated_msi(&self) -> bool {
@@ -246,12 +263,24 @@ impl PciFunction {
         unsafe { bindings::pci_disable_device(self.as_raw()) };
     }
 
+    /// Returns whether a driver of the first OS is bound.
+    pub(crate) fn has_driver(&self) -> bool {
+        // SAFETY: `self.device` holds a reference. The driver may change meanwhile, but the pointer
+        // is only compared with null, not followed.
+        unsafe {
+            !(&raw const (*self.as_device()).driver)
+                .read_volatile()
+                .is_null()
+        }
+    }
+
     /// Disables DMA and INTx interrupts of this function, and waits until pending transactions have
     /// completed.
     ///
     /// # Errors
     ///
-    /// `EIO` if the function ignores the command.
+    /// `EIO` if the function ignores the command, or does not answer although the first OS still
+    /// has the device.
     pub(crate) fn quiesce(&self) -> Result {
         self.disable_virtual_functions()?;
         // SAFETY: `self.device` holds a reference.
@@ -259,8 +288,9 @@ impl PciFunction {
         // SAFETY: `self.device` holds a reference.
         unsafe { bindings::pci_clear_master(self.as_raw()) };
         match self.read_config(PCI_COMMAND) {
-            // The device is gone, so it does no DMA either.
-            NO_ANSWER => return Ok(()),
+            // A function that was unplugged does no DMA. Another may, although it does not answer.
+            NO_ANSWER if !self.is_there() => return Ok(()),
+            NO_ANSWER => return Err(EIO),
             command if command & PCI_COMMAND_MASTER != 0 => return Err(EIO),
             _ => {}
         }
@@ -268,6 +298,44 @@ impl PciFunction {
         // still pending ends when the function is reset.
         unsafe { bindings::pci_wait_for_pending_transaction(self.as_raw()) };
         Ok(())
+    }
+
+    /// Has the bridge to the bus of this function pass no DMA of what is below.
+    ///
+    /// # Errors
+    ///
+    /// `EIO` if the bridge ignores the command; `ENODEV` on a root bus.
+    pub(crate) fn block_dma(&self) -> Result {
+        let bridge = self.bridge().ok_or(ENODEV)?;
+        // SAFETY: `bridge` holds a reference to the device.
+        unsafe { bindings::pci_clear_master(as_raw(&bridge)) };
+        let mut command = NO_ANSWER;
+        // SAFETY: `bridge` holds a reference to the device. If the read fails, `command` stays
+        // `NO_ANSWER`.
+        unsafe { bindings::pci_read_config_word(as_raw(&bridge), PCI_COMMAND, &mut command) };
+        match command & PCI_COMMAND_MASTER {
+            0 => Ok(()),
+            _ => Err(EIO),
+        }
+    }
+
+    /// Undoes [`PciFunction::block_dma`].
+    pub(crate) fn unblock_dma(&self) {
+        if let Some(bridge) = self.bridge() {
+            // SAFETY: `bridge` holds a reference to the device.
+            unsafe { bindings::pci_set_master(as_raw(&bridge)) };
+        }
+    }
+
+    /// Returns the bridge to the bus of this function.
+    fn bridge(&self) -> Option<ARef<pci::Device>> {
+        // SAFETY: `self.device` holds a reference, and through it to the bus. `self_` is null on a
+        // root bus, else the bridge, to which the bus holds a reference (pci_alloc_child_bus(),
+        // drivers/pci/probe.c).
+        let bridge = NonNull::new(unsafe { (*self.bus()).self_ })?;
+        // SAFETY: The bridge is valid, as above, and `pci::Device` is a transparent wrapper of
+        // `struct pci_dev`.
+        Some(unsafe { bridge.cast::<pci::Device>().as_ref() }.into())
     }
 
     /// Disables the virtual functions of this function, which do DMA of their own.
@@ -305,7 +373,10 @@ impl PciFunction {
             return;
         }
         self.write_config(capability + PCI_PM_CTRL, control & !PCI_PM_CTRL_STATE_MASK);
-        fsleep(D3HOT_DELAY);
+        // SAFETY: `self.device` holds a reference. The field is set when the device is added; quirks
+        // set it for functions that need another delay.
+        let delay = unsafe { (*self.as_raw()).d3hot_delay };
+        fsleep(Delta::from_millis(i64::from(delay)));
     }
 
     /// Returns whether this function can be reset alone.

@@ -6,6 +6,7 @@
 //! The OS does not know of the IOMMU, and programs its functions with physical addresses. So the
 //! IOMMU maps the OS's memory one to one.
 
+use crate::linux::errno::EOPNOTSUPP;
 use crate::{linux::log::Shown, memory::memmap::Range, pci::function::PciFunction};
 use core::ptr::NonNull;
 use kernel::{
@@ -27,6 +28,39 @@ extern "C" {
         data: *mut c_void,
         visit: Option<unsafe extern "C" fn(*mut bindings::device, *mut c_void) -> c_int>,
     ) -> c_int;
+    fn iommu_get_resv_regions(device: *mut bindings::device, list: *mut bindings::list_head);
+    fn iommu_put_resv_regions(device: *mut bindings::device, list: *mut bindings::list_head);
+}
+
+/// Checks, before anything is changed, that IOMMUs allow to give `functions` to `os`.
+///
+/// # Errors
+///
+/// `EBUSY` if an IOMMU can't tell one of `functions` from another function, `EOPNOTSUPP` if the
+/// firmware shares memory with one; the log says which. `ENOMEM`.
+pub(crate) fn check<'a>(
+    functions: impl Iterator<Item = &'a PciFunction> + Clone,
+    os: &CString,
+) -> Result {
+    for function in functions.clone() {
+        let Some(group) = Group::of(function) else {
+            continue;
+        };
+        if !function_is_translated(function) {
+            continue;
+        }
+        group.check(functions.clone(), os)?;
+        let is_direct = |region: &Reserved| region.is_direct;
+        if reserved_regions(function)?.iter().any(is_direct) {
+            pr_err!(
+                "{}: {} can't be given away: the firmware has it use memory of its own all the time (reserved_regions of its IOMMU group)\n",
+                &**os,
+                Shown(function.address())
+            );
+            return Err(EOPNOTSUPP.into());
+        }
+    }
+    Ok(())
 }
 
 /// Maps an OS's memory for an IOMMU group, the functions that an IOMMU can't tell apart.
@@ -49,8 +83,9 @@ impl DmaMap {
     ///
     /// # Errors
     ///
-    /// `EBUSY` if the IOMMU can't tell one of `functions` from another function; the log says so,
-    /// for `os`. Those of mapping the memory.
+    /// `EBUSY` if the IOMMU can't tell one of `functions` from another function, `EINVAL` if a part
+    /// of `memory` is reserved for other purposes; the log says so, for `os`. Those of mapping the
+    /// memory.
     pub(crate) fn for_all<'a>(
         functions: impl Iterator<Item = &'a PciFunction> + Clone,
         memory: &[Range],
@@ -65,7 +100,9 @@ impl DmaMap {
             if is_mapped || !function_is_translated(function) {
                 continue;
             }
+            // A function that was found anew may have joined the group.
             group.check(functions.clone(), os)?;
+            check_memory(function, memory, os)?;
             let map = DmaMap::new(group, function, memory).inspect_err(|error| {
                 pr_err!(
                     "{}: the IOMMU can't map memory for {} (error {})\n",
@@ -131,6 +168,61 @@ fn function_is_translated(function: &PciFunction) -> bool {
     // its group is attached to.
     let domain = unsafe { bindings::iommu_get_domain_for_dev(function.as_device()).as_ref() };
     domain.is_some_and(|domain| domain.type_ & bindings::__IOMMU_DOMAIN_PT == 0)
+}
+
+/// Checks that no part of `memory` is at addresses that `function` or its IOMMU uses otherwise, such
+/// as for interrupts.
+fn check_memory(function: &PciFunction, memory: &[Range], os: &CString) -> Result {
+    for Reserved { range, .. } in reserved_regions(function)? {
+        if memory.iter().any(|memory| memory.overlaps(&range)) {
+            pr_err!(
+                "{}: {} needs {:#x}-{:#x} for another purpose (reserved_regions of its IOMMU group): choose other memory\n",
+                &**os,
+                Shown(function.address()),
+                range.start(),
+                range.end() - 1
+            );
+            return Err(EINVAL);
+        }
+    }
+    Ok(())
+}
+
+/// A range of addresses with a purpose of its own, for a function behind an IOMMU.
+struct Reserved {
+    range: Range,
+    /// Whether the firmware demands that the function can always reach this memory.
+    is_direct: bool,
+}
+
+/// Returns the reserved regions of `function`, which must be translated by an IOMMU.
+fn reserved_regions(function: &PciFunction) -> Result<KVec<Reserved>> {
+    let device = function.as_device();
+    let mut head = bindings::list_head::default();
+    let head = &raw mut head;
+    // SAFETY: `head` is a local variable, and becomes an empty list.
+    unsafe { bindings::INIT_LIST_HEAD(head) };
+    // SAFETY: `function` holds a reference to the device, which has an IOMMU. `head` is an empty
+    // list.
+    unsafe { iommu_get_resv_regions(device, head) };
+    let mut regions = KVec::new();
+    let mut result = Ok(());
+    // SAFETY: The list is valid; this reads its first link.
+    let mut link = unsafe { (*head).next };
+    while link != head {
+        // SAFETY: The function has filled the list with regions, which are linked by `list`.
+        let region = unsafe { &*kernel::container_of!(link, bindings::iommu_resv_region, list) };
+        if let Some(range) = Range::new(region.start, region.length as u64) {
+            let is_direct = region.type_ == bindings::iommu_resv_type_IOMMU_RESV_DIRECT;
+            result = result.and(regions.push(Reserved { range, is_direct }, GFP_KERNEL));
+        }
+        link = region.list.next;
+    }
+    // SAFETY: The list is what `iommu_get_resv_regions()` has made of it for this device, and its
+    // regions are not used any more.
+    unsafe { iommu_put_resv_regions(device, head) };
+    result?;
+    Ok(regions)
 }
 
 /// A reference to an IOMMU group.

@@ -125,6 +125,8 @@ pub enum Obstacle {
     OnRootBus,
     /// It is a virtual function.
     Virtual,
+    /// It is CXL memory, which may be the first OS's RAM.
+    Memory,
     /// It has no message-signalled interrupts.
     NoMsi,
 }
@@ -182,6 +184,9 @@ impl fmt::Display for Error {
                     }
                     Obstacle::Virtual => {
                         "it is a virtual function; write 0 to sriov_numvfs of its physical function first"
+                    }
+                    Obstacle::Memory => {
+                        "it is CXL memory, which the first OS may use whether it has a driver for it or not"
                     }
                     Obstacle::NoMsi => {
                         "it has neither MSI nor MSI-X, and other interrupts are the first OS's"

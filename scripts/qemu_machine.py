@@ -7,6 +7,7 @@ the limit, the last lines of every port say why. Limits are multiples of what
 this host takes for a plain boot.
 """
 
+import json
 import os
 import re
 import selectors
@@ -21,6 +22,10 @@ CACHE = Path(os.environ["MINT_CACHE"])
 # The I/O ports of a PC's serial ports, in QEMU's order: the first is the first
 # OS's console, the others are for successors.
 UARTS = (0x3F8, 0x2F8, 0x3E8, 0x2E8)
+
+# The CPUs that TCG emulates: without fast string instructions, which are slower there than the kernel's
+# own loops.
+CPU = "max,-fsrm,-fsrs,-erms"
 
 # How many plain boots anything is waited for. What is waited for takes one at most; the rest is
 # for other work that the host may get meanwhile.
@@ -118,6 +123,7 @@ class Machine:
         self.started = time.monotonic()
         self.selector = selectors.DefaultSelector()
         self.ports = {}
+        self.greeted = False
         command = [
             # A machine ends with the thread that has started it, even if that is killed.
             "setpriv", "--pdeathsig", "KILL",
@@ -134,9 +140,8 @@ class Machine:
         else:
             # One thread for all CPUs: with several, TCG now and then runs a
             # stale translation of text that another CPU is patching.
-            # Without fast string instructions, which are slower there than the kernel's own loops.
             command += ["-accel", f"tcg,thread={threads},tb-size={translated}",
-                        "-cpu", "max,-fsrm,-fsrs,-erms"]
+                        "-cpu", CPU]
         handed = []
         for index, name in enumerate(names):
             if interactive and index == 0:
@@ -150,6 +155,10 @@ class Machine:
             command += ["-chardev", f"socket,id=s{index},fd={theirs.fileno()}",
                         "-serial", f"chardev:s{index}"]
             handed.append(theirs)
+        ours, theirs = socket.socketpair()
+        self.qmp, self.answers = ours, ours.makefile("rb")
+        command += ["-chardev", f"socket,id=qmp,fd={theirs.fileno()}", "-mon", "chardev=qmp,mode=control"]
+        handed.append(theirs)
         command += extra
         self.process = subprocess.Popen(
             command, pass_fds=[sock.fileno() for sock in handed],
@@ -170,6 +179,8 @@ class Machine:
             self.process.stderr.close()
         for port in self.ports.values():
             port.sock.close()
+        self.answers.close()
+        self.qmp.close()
         self.selector.close()
 
     def _read(self, timeout):
@@ -236,6 +247,29 @@ class Machine:
 
     def send(self, name, text):
         self.ports[name].sock.sendall(text.encode())
+
+    def execute(self, command, **arguments):
+        """Has QEMU execute a command of QMP (QEMU's qmp-spec.rst); returns what it answers."""
+        if not self.greeted:
+            self.greeted = True
+            self.answers.readline()
+            self.execute("qmp_capabilities")
+        try:
+            self.qmp.sendall(json.dumps({"execute": command, "arguments": arguments}).encode() + b"\n")
+            for line in self.answers:
+                answer = json.loads(line)
+                if "error" in answer:
+                    raise MachineError(self.evidence(f"QEMU refused {command} {arguments}: {answer['error']['desc']}"))
+                # Events come in between.
+                if "return" in answer:
+                    return answer["return"]
+        except ConnectionError:
+            pass
+        raise MachineError(self.evidence(f"the machine ended before it answered {command} {arguments}"))
+
+    def monitor(self, command):
+        """Has QEMU execute a command of its monitor for humans; returns the text."""
+        return self.execute("human-monitor-command", **{"command-line": command}).replace("\r", "")
 
     def splats(self, names=None):
         """What the systems, all or those named, said that a healthy kernel does not say."""

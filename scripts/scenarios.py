@@ -5,8 +5,10 @@ import os
 import re
 from dataclasses import dataclass
 
+import rest
 import uefi
 from first_os import LOW_POOL, NO_BROADCAST, POOL, SOURCE
+from qemu_machine import CPU
 
 SUCCESSORS = ("os1", "os2")
 # The first OS's console, two successors, and the tests' own port.
@@ -28,12 +30,14 @@ class Scenario:
     name: str = ""
     append: str = f"{NO_BROADCAST} {POOL}"
     environment: str = ""
-    cpus: int = 4
+    # QEMU's -smp.
+    cpus: int | str = 4
     memory: str = "3G"
     # The roles of the kernels that the script finds in /kernels, and whether it gets each one's vmlinux.
     kernels: tuple = ()
     vmlinux: bool = False
-    # Programs of the root's, and whether there is an initrd whose system can replace itself.
+    # Programs of the root's, and whether there is an initrd whose system can replace itself. They are also in
+    # the initrd for the system that follows.
     programs: tuple = ()
     kexec: bool = False
     extra: tuple = ()
@@ -57,7 +61,7 @@ class Scenario:
     # What is seen of the machine once the script is over: yields (passed, name of the test).
     after: callable = None
     # What runs the scenario instead, if it has no script: it is given the seconds that a plain boot takes,
-    # and returns (passed, failed, text).
+    # and yields (passed, name of the test).
     run: callable = None
 
     def __post_init__(self):
@@ -140,9 +144,20 @@ SWITCH = ("x3130-upstream,id=up{bus}", (
     "-netdev", "hubport,id=card{bus},hubid=0",
     "-device", "virtio-net-pci,netdev=card{bus},bus=down2",
 ))
+# A device that reads any address by DMA, and two that an IOMMU can't tell apart, on the buses after that.
+EDU = ("edu,dma_mask=0xffffffffffffffff", ())
+GROUP = sum((("-device", f"pcie-root-port,id=group{function},chassis=3{function},slot=3{function},disable-acs=on,"
+              f"multifunction=on,addr=0x18.{function}",
+              "-device", f"virtio-rng-pci,bus=group{function}") for function in (0, 1)), ())
+# Devices that are to be unplugged, to have errors, and to lose their power.
+LOST = (
+    ("virtio-rng-pci,id=unplugged", ()),
+    ("virtio-rng-pci,id=sick,aer=on", ()),
+    ("virtio-rng-pci", ()),
+)
 DISK_SIZE = 64 << 20
 # A CPU that Linux takes for Intel's, a Skylake-X: QEMU's own passes for AMD's.
-INTEL = ("-cpu", "max,-fsrm,-fsrs,-erms,vendor=GenuineIntel,family=6,model=85,stepping=4")
+INTEL = ("-cpu", f"{CPU},vendor=GenuineIntel,family=6,model=85,stepping=4")
 # For forward.sh: two cards of a 32-bit OS, one of which hears that of the first OS, and the other a host
 # that answers whatever is asked of it.
 FORWARD = (
@@ -189,10 +204,35 @@ def successors_outlive(machine):
         yield gap < GAP * machine.boot, f"{name} ticks on after the first OS's panic, {gap:.1f} s at most between two"
 
 
+def successor_outlives_crash_kernel(machine):
+    """The first OS panics, and its crash kernel saves its core; os1 has a disk."""
+    machine.wait("first", rb"mint-successor-up: [^\n]*, 1 CPUs")
+    yield True, "the crash kernel comes to its user space, on one CPU"
+    machine.ports["os1"].seen = len(machine.ports["os1"].log)
+    machine.send("first", "echo core: $(stat -c %s /proc/vmcore) bytes\n")
+    size = int(machine.wait("first", rb"core: (\d+) bytes")[1]) >> 20
+    yield 1024 < size < 3072 - 960, f"the core has the first OS's memory alone, {size} MiB"
+    machine.send("first", "makedumpfile --dump-dmesg /proc/vmcore /tmp/dmesg; "
+                          "echo said: $(grep -c 'sysrq triggered crash' /tmp/dmesg)\n")
+    yield int(machine.wait("first", rb"said: (\d+)")[1]) > 0, "its log can be read from that"
+    before, _ = ticks(machine, "os1")
+    while ticks(machine, "os1")[0] < before + 15:
+        machine.wait("os1", TICK.pattern)
+    _, gap = ticks(machine, "os1")
+    yield gap < GAP * machine.boot, f"os1 ticks on, {gap:.1f} s at most between two"
+    for _ in range(2):
+        machine.wait("os1", rb"16 MiB of 1 came whole")
+    yield True, "its disk is still its own"
+    machine.send("first", "reboot -f\n")
+    machine.wait_end()
+
+
 def successor_is_stopped_by_kexec(machine):
     """The first OS starts another kernel."""
     machine.wait("first", rb"mint: os1: [^\n]* is stopped")
     yield True, "the first OS's log tells that os1 is stopped"
+    machine.wait("first", rb"mint: the CPUs of all OSes have stopped")
+    yield True, "and that its CPUs have stopped"
     machine.wait("first", rb"Linux version ")
     silent = len(machine.ports["os1"].log)
     machine.wait("first", rb"mint-successor-up: [^\n]*, 4 CPUs")
@@ -253,13 +293,24 @@ def scenarios(long=False):
                    programs=("/usr/bin/makedumpfile",), expected=(panic("os1"),))
           for role in (("generic", "lts", "oldest") if long else ("generic", "oldest"))),
         Scenario("start", expected=(panic("os2"),)),
+        Scenario("uki", programs=("/usr/bin/objcopy",),
+                 expected=(r"\[os1\].*Kernel panic - not syncing: VFS: Unable to mount root fs on ",)),
         Scenario("files"),
         Scenario("siblings", expected=(panic("os2"),)),
         Scenario("recovery", expected=(panic("os1"),)),
         Scenario("kexec", kexec=True, devices=DEVICES[:1], modules=MODULES[:1]),
-        Scenario("events"),
+        Scenario("events", cpus="4,maxcpus=5"),
+        # QEMU has AMD's CPUs say what threads are of a core only by topoext.
+        Scenario("smt", cpus="6,cores=3,threads=2", extra=("-cpu", f"{CPU},+topoext")),
+        Scenario("affinity"),
+        Scenario("loads", environment="LOADS=200"),
         Scenario("panic_first", append=f"{NO_BROADCAST} {POOL} panic=0", expected=(panic("first"),),
                  after=successors_outlive),
+        Scenario("kdump", kexec=True, programs=("/usr/bin/makedumpfile",), devices=DEVICES[:1], modules=MODULES[:1],
+                 memory="4G", append=f"{NO_BROADCAST} memmap=1G$4G memmap=128K$128K", expected=(panic("os1"),)),
+        Scenario("kdump_first", kexec=True, programs=("/usr/bin/makedumpfile",), devices=DEVICES[:1],
+                 modules=MODULES[:1], environment="CRASH=pci=off", append=f"{NO_BROADCAST} {POOL} crashkernel=192M",
+                 expected=(panic("first"),), after=successor_outlives_crash_kernel),
         Scenario("ends_first", name="kexec_first", after=successor_is_stopped_by_kexec,
                  devices=DEVICES[:1], modules=MODULES[:1],
                  environment="END='kexec_self /boot/vmlinuz /boot/initrd /proc/cmdline'"),
@@ -273,13 +324,18 @@ def scenarios(long=False):
         Scenario("forward", devices=FORWARD, extra=LISTENER, modules=("virtio_net",), other_modules=("e1000e",),
                  kernels=("i386-pae",), expected=NOT_FOR_SMP,
                  ports=PORTS_OF_ONE, append=f"{NO_BROADCAST} {POOL} {LOW_POOL}"),
-        Scenario("iommu", devices=DEVICES[:1], modules=MODULES, environment="REMAPS=",
-                 extra=("-device", "intel-iommu,intremap=off"),
+        Scenario("iommu", devices=(*DEVICES[:1], EDU), modules=MODULES, environment="REMAPS=",
+                 extra=("-device", "intel-iommu,intremap=off", *GROUP),
                  append=f"{NO_BROADCAST} {POOL} intel_iommu=on"),
+        # Debian's cloud kernels have no driver for it.
+        Scenario("iommu", name="iommu/amd", devices=(*DEVICES[:1], EDU), modules=MODULES, environment="REMAPS=",
+                 generic=True, extra=("-device", "amd-iommu,intremap=off", *GROUP)),
         Scenario("iommu", name="iommu/intremap", devices=DEVICES[:1], modules=MODULES, environment="REMAPS=yes",
                  extra=("-device", "intel-iommu,intremap=on"),
                  append=f"{NO_BROADCAST} {POOL} intel_iommu=on"),
+        Scenario("lost", devices=LOST),
         Scenario("lockdown"),
+        Scenario("rest", run=rest.run),
         # Debian's cloud kernels have no CONFIG_ACPI_BGRT.
         Scenario("bgrt", generic=True, extra=SCREEN, append=NO_BROADCAST),
         Scenario("fuzz", devices=DEVICES[:2], environment=f"WRITES={10000 if long else 3000}"),

@@ -88,6 +88,8 @@ def converse(machine, watcher):
                 name, command = rest.split(" ", 1)
                 machine.send(name, command + "\n")
                 answer = "told"
+            elif verb == "monitor":
+                answer = " ".join(machine.monitor(rest).split()) or "done"
             elif verb == "mark":
                 watcher.mark(rest)
                 answer = "marked"
@@ -124,7 +126,7 @@ def build_initramfs(folder, scenario, run, first, successor, ko):
         kernels = [kernel.with_name("vmlinux") for kernel in kernels]
     files = [f"{script}=/tests/{script.name}" for script in TESTS.glob("*.sh")]
     files += [f"{kernel}=/kernels/{kernel.parent.name}" for kernel in kernels]
-    files += run.tools
+    files += [*run.tools, run.provoke]
     for program in scenario.programs:
         files += with_libraries(program)
     for name, busybox, others in (("i386", BUSYBOX_I386, [kernel for kernel in kernels if is_i386(kernel)]),
@@ -134,14 +136,17 @@ def build_initramfs(folder, scenario, run, first, successor, ko):
                                               modules=scenario.other_modules, kernels=others)
             files.append(f"{initrd}=/boot/initrd.{name}")
     if scenario.kexec:
-        inner = make_successor_initramfs(folder / "inner.cpio", modules=scenario.modules, kernels=(successor,))
+        programs = sum(map(with_libraries, scenario.programs), [])
+        inner = make_successor_initramfs(folder / "inner.cpio", programs,
+                                         modules=scenario.modules, kernels=(successor,))
         outer = make_successor_initramfs(folder / "outer.cpio", [
             f"{successor}=/boot/vmlinuz", f"{inner}=/boot/initrd",
             *(tool for tool in run.tools if tool.endswith("/kexec_self"))],
             modules=scenario.modules, kernels=(successor,))
+        files.append(f"{inner}=/boot/initrd.next")
         files.append(f"{outer}=/boot/initrd.kexec")
     successor_files = [run.provoke, f"{GUEST}/crash=/do.d/crash",
-                       *(tool for tool in run.tools if tool.endswith("/read_port"))]
+                       *(tool for tool in run.tools if tool.endswith(("/read_port", "/edu_read")))]
     script = "\n".join((f"BOOT={math.ceil(run.boot)}", f"LONG={'yes' if LONG else ''}",
                         f"SUCCESSOR={successor.parent.name}", scenario.environment,
                         f". /tests/{scenario.script}.sh", ""))
@@ -151,8 +156,6 @@ def build_initramfs(folder, scenario, run, first, successor, ko):
 
 def run_scenario(scenario, run):
     """Runs one scenario; returns (passed, failed, text)."""
-    if scenario.run:
-        return scenario.run(run.boot)
     started = time.monotonic()
     lines, passed, failed = [], 0, 0
     first, successor, ko = run.first, run.successor, KO
@@ -164,6 +167,20 @@ def run_scenario(scenario, run):
         nonlocal passed, failed
         passed, failed = passed + good, failed + (not good)
         lines.append(f"{'ok' if good else 'not ok'} - {scenario.name}: {text}")
+
+    def done():
+        lines.append(f"# {scenario.name}: {time.monotonic() - started:.0f} s")
+        return passed, failed, "\n".join(lines)
+
+    if scenario.run:
+        try:
+            for good, text in scenario.run(run.boot):
+                count(good, text)
+        except (MachineError, ValueError) as error:
+            what, _, evidence = str(error).partition("\n")
+            count(False, what)
+            lines.append(evidence)
+        return done()
 
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
@@ -215,8 +232,7 @@ def run_scenario(scenario, run):
                 lines += ["  from the first on:", *log[max(0, log.find(line)):].split("\n")[:150]]
             if failed:
                 lines.append(machine.evidence(f"  the last lines of {scenario.name}:"))
-    lines.append(f"# {scenario.name}: {time.monotonic() - started:.0f} s")
-    return passed, failed, "\n".join(lines)
+    return done()
 
 
 def plain_boot(first, initramfs):

@@ -59,7 +59,7 @@ pub fn parse_and_check<E: Display>(
 }
 
 /// Checks `image` itself, whose file is `file_len` bytes long.
-fn check_image(image: &KernelImage, file_len: usize) {
+pub fn check_image(image: &KernelImage, file_len: usize) {
     assert!(!image.segments.is_empty());
     let mut end = 0;
     for segment in image.segments.iter() {

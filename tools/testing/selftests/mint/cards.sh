@@ -39,7 +39,7 @@ for kernel in /kernels/*; do
 	check "$name: its log is quiet" quiet_log
 	check "$name: poweroff" goes os1 poweroff halted
 	check "$name: stop" put $os/stop 1
-	check "$name: the functions are configured as before" test "$(configurations $NVME $E1000E $XHCI)" = "$(cat /tmp/before)"
+	check "$name: the functions are configured as before" as_before $NVME $E1000E $XHCI
 	put $os/devices $LARGE
 	if [ "$memory" = 256M ]; then
 		check "$name starts with a device above 4 GiB" start_os os1

@@ -56,7 +56,7 @@ ifconfig "$(interface $E1000E)" up
 check 'start refuses a card whose interface is up' refuses "$EBUSY" 'is up' $os/start 1
 ifconfig "$(interface $E1000E)" down
 check 'nothing is half done' is $os/state offline
-check 'the first OS has its drivers' test "$(configurations $E1000E $XHCI)" = "$(cat /tmp/before)"
+check 'the first OS has its drivers' as_before $E1000E $XHCI
 
 check 'the first OS writes to the USB disk' check_io write /dev/sda 1
 check 'start' put $os/start 1
@@ -87,7 +87,7 @@ cycles() {
 	done
 }
 check "$CYCLES cycles of start, use, stop, use by the first OS" cycles
-check 'the functions are configured as before' test "$(configurations $E1000E $XHCI)" = "$(cat /tmp/before)"
+check 'the functions are configured as before' as_before $E1000E $XHCI
 
 numvfs=/sys/bus/pci/devices/$IGB/sriov_numvfs
 # has_virtual YES: whether its virtual functions are enabled, which is bit 0 at 8 of the SR-IOV

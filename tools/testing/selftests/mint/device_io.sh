@@ -3,15 +3,20 @@
 #
 # What tests of successors with devices share; os is the OS's directory.
 
-# configurations FUNCTION...: the BARs of the functions, as they read and as the first OS knows them,
-# and their drivers.
+# configurations FUNCTION...: their configuration, their resources as the first OS knows them, and their
+# drivers.
 configurations() {
 	for function in "$@"; do
-		directory=/sys/bus/pci/devices/$function
 		echo "$function $(driver "$function")"
-		dd if=$directory/config bs=4 skip=4 count=6 2>/dev/null | md5sum
-		cat $directory/resource
+		pci_config "$function"
+		cat "/sys/bus/pci/devices/$function/resource"
 	done
+}
+
+# as_before FUNCTION...: their configurations are those in /tmp/before.
+as_before() {
+	configurations "$@" >/tmp/after || return
+	[ "$(wc -l </tmp/before)" -gt $((16 * $#)) ] && diff /tmp/before /tmp/after
 }
 
 # driver FUNCTION: the driver that the first OS has for it.

@@ -74,6 +74,7 @@ check 'what was refused changed nothing' is $os/memory 64M
 check 'kernel takes a path' accepts kernel /boot/vmlinuz
 check 'kernel refuses a relative path' refuses "$EINVAL" 'not an absolute path' $os/kernel vmlinuz
 check 'initrd takes a path' accepts initrd /boot/initrd
+check 'initrd takes none' accepts initrd none
 check 'initrd takes nothing' accepts initrd ''
 check 'initrd refuses a relative path' refuses "$EINVAL" 'not an absolute path' $os/initrd ./x
 

@@ -22,7 +22,7 @@ GAP=$((3 * BOOT / 2))
 echo booted >&3
 
 # The low memory that is free in the rig: 128 KiB, but for what all OSes share.
-LOW_FREE=$(((128 - 12) << 10))
+LOW_FREE=$(((128 - 20) << 10))
 
 tests=0
 
@@ -132,6 +132,16 @@ ticks_on() {
 mark() {
 	echo "mark $1" >&3
 	read -r answer <&3
+}
+
+# monitor COMMAND: has QEMU's monitor execute COMMAND, which must say nothing.
+monitor() {
+	echo "monitor $1" >&3
+	read -r answer <&3
+	[ "$answer" = done ] || {
+		echo "$1: $answer"
+		false
+	}
 }
 
 # put FILE VALUE: writes VALUE as it is, or, since nothing can't be written, an

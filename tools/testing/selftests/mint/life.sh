@@ -23,6 +23,9 @@ check 'it was not restarted yet' is $os/restarts 0
 check 'poweroff: it is halted' goes os1 poweroff halted
 note "poweroff: $(took) it was told to"
 check 'its CPUs are still its own' is $online 0-1
+# Or the machine is reset. UC without EN and S: an error that nobody has to act on.
+check 'a CPU that rests takes a machine check' monitor 'mce 2 1 0xa000000000000000 0x5 0x0 0x0'
+check 'it is halted still' is $os/state halted
 check 'start refuses a halted OS' refuses "$EBUSY" '' $os/start 1
 check 'load refuses a halted OS' refuses "$EBUSY" '' $os/load 1
 check 'a halted OS is not configured' refuses "$EBUSY" '' $os/cpus 1

@@ -45,7 +45,7 @@ check 'it has the disk' run 'check_io read /dev/nvme0n1 1' '16 MiB of 1 came who
 check 'poweroff' goes os1 poweroff halted
 check 'stop' put $os/stop 1
 # shellcheck disable=SC2086 # a list
-check 'the functions are configured as before' test "$(configurations $UPSTREAM $DOWNSTREAM $NVME $CARD)" = "$(cat /tmp/before)"
+check 'the functions are configured as before' as_before $UPSTREAM $DOWNSTREAM $NVME $CARD
 wait_disk /dev/nvme0n1
 check 'the first OS reads what the OS has written' check_io read /dev/nvme0n1 1
 drop_os os1

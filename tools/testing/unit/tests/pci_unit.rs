@@ -33,6 +33,7 @@ fn machine() -> Vec<Function> {
         ("0000:07:00.0", 7, Some(Obstacle::NoMsi)),
         ("0000:08:00.0", 8, None),
         ("0000:08:00.1", 8, Some(Obstacle::Virtual)),
+        ("0000:0a:00.0", 10, Some(Obstacle::Memory)),
         ("0001:01:00.0", 1, None),
     ]
     .map(|(text, last_bus, obstacle)| Function {
@@ -163,6 +164,7 @@ fn what_can_not_be_given() {
         ("00:02.0", Obstacle::OnRootBus),
         ("07:00.0", Obstacle::NoMsi),
         ("0000:07", Obstacle::NoMsi),
+        ("0a:00.0", Obstacle::Memory),
         ("08:00.1 08:00.0", Obstacle::Virtual),
     ] {
         let word = text.split(' ').next().unwrap();
