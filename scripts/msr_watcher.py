@@ -51,8 +51,22 @@ READ = {
     0xC0010114,  # VM_CR
 }
 
-# What trampoline.S may write besides, before a successor's kernel is entered.
-TRAMPOLINE = set()
+# What Mint's own code in low memory, trampoline.S and machine/rest.S, may touch besides. The latter turns
+# off what the last kernel on a CPU may have left going.
+MINT = {
+    0x48,  # IA32_SPEC_CTRL
+    0x1D9,  # IA32_DEBUGCTL
+    0x570,  # IA32_RTIT_CTL
+    0x600, 0x3F1,  # IA32_DS_AREA, IA32_PEBS_ENABLE
+    0x38D, 0x38F, *range(0x186, 0x18E),  # IA32_FIXED_CTR_CTRL, IA32_PERF_GLOBAL_CTRL, event selectors
+    0x14CE,  # IA32_LBR_CTL
+    0xC0011030, 0xC0011033,  # AMD: IBS
+    0xC0000301, *range(0xC0010200, 0xC001020C, 2),  # AMD: PerfCntrGlobalCtl, event selectors
+    0xC000010F,  # AMD: DbgExtnCfg
+    *range(0x280, 0x2A0),  # IA32_MCi_CTL2
+    0x774, 0xC00102B3, 0x1B0,  # IA32_HWP_REQUEST, AMD's CPPC_REQ, IA32_ENERGY_PERF_BIAS: as the first OS had them
+    0x17A,  # IA32_MCG_STATUS: 0, after a machine check
+}
 
 # What may be written to those that hold a physical address.
 VALUES = {
@@ -87,13 +101,13 @@ class MsrWatcher:
         self.arguments = ("-plugin", f"{plugin},log={self.log}")
 
     def who(self, pc, cr3):
-        """Who executes the instruction at `pc`; None if that is neither a successor nor its trampoline.
+        """Who executes the instruction at `pc`; None if that is the first OS.
 
         A kernel's page table lies in its own RAM. Without paging the kernel's code does. Below 640 KiB
-        runs trampoline.S, and later the kernel's own trampoline.
+        runs Mint's code, and later the kernel's own trampoline.
         """
         if any(pc in part for part in self.low):
-            return "trampoline"
+            return "code in low memory"
         if any(cr3 in part or pc in part for part in self.high):
             return "kernel"
         return None
@@ -121,7 +135,7 @@ class MsrWatcher:
                 if not who:
                     continue
                 done[what][msr] += 1
-                known = msr in WRITTEN or what == "read" and msr in READ or who == "trampoline" and msr in TRAMPOLINE
+                known = msr in WRITTEN or what == "read" and msr in READ or who != "kernel" and msr in MINT
                 if not known or value and not self.may_have(msr, int(value, 16)):
                     foreign[f"{what} of {msr:#x} by the {who}"] += 1
         yield done["write"][ALWAYS_WRITTEN] > 0, f"successors were seen to write {ALWAYS_WRITTEN:#x}"
