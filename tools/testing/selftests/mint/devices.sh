@@ -19,13 +19,6 @@ OWN_CARD=0000:05:00.0
 TWO=0000:06:00
 MUTE=0000:07:00.0
 
-# has_driver FUNCTION DRIVER: what the first OS has for it.
-has_driver() {
-	[ "$(driver "$1")" = "$2" ] || {
-		echo "$1 has driver '$(driver "$1")', not '$2'"
-		false
-	}
-}
 # disk FUNCTION: what the first OS's driver has made of it.
 disk() {
 	find "/sys/bus/pci/devices/$1/" -name 'nvme0n1' -o -name 'vd[a-z]' | sed 's|.*/|/dev/|'

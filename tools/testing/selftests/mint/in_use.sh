@@ -12,13 +12,6 @@ CARD=0000:01:00.0
 DISK=0000:02:00.0
 TWO=0000:03:00
 
-# has_driver FUNCTION DRIVER: what the first OS has for it.
-has_driver() {
-	[ "$(driver "$1")" = "$2" ] || {
-		echo "$1 has driver '$(driver "$1")', not '$2'"
-		false
-	}
-}
 # give_to_provoke FUNCTION HOW: the driver of the module provoke has it.
 give_to_provoke() {
 	insmod /provoke.ko how="$2"
