@@ -280,6 +280,8 @@ pub(crate) struct Devices {
     units: KVec<Unit>,
     /// Whether the OS may have used the functions.
     is_given: bool,
+    /// Whether a bridge above a unit passes no DMA.
+    is_blocked: bool,
     /// Whether a function was found anew since the memory was mapped for DMA.
     is_map_stale: bool,
     // Dropped before `held`: the maps must be gone when the functions get their drivers back.
@@ -300,6 +302,7 @@ impl Devices {
             bridges: KVec::new(),
             units: KVec::new(),
             is_given: false,
+            is_blocked: false,
             is_map_stale: true,
             maps: KVec::new(),
             held: KVec::new(),
@@ -442,11 +445,14 @@ impl Devices {
             }
             let above = self.unit_of(function).and_then(|unit| self.first_of(unit));
             match above.ok_or(EIO).and_then(PciFunction::block_dma) {
-                Ok(()) => pr_warn!(
-                    "{}: {} does not answer, or does not stop using memory: the bridge above stops it\n",
-                    &*self.os,
-                    Shown(function.address())
-                ),
+                Ok(()) => {
+                    self.is_blocked = true;
+                    pr_warn!(
+                        "{}: {} does not answer, or does not stop using memory: the bridge above stops it\n",
+                        &*self.os,
+                        Shown(function.address())
+                    );
+                }
                 Err(error) => {
                     pr_err!(
                         "{}: {} does not stop using memory: its memory and CPUs are kept\n",
@@ -468,6 +474,7 @@ impl Devices {
     /// functions are reset nevertheless.
     fn reset(&mut self) -> Result {
         let mut result = Ok(());
+        let mut is_blocked = false;
         for unit in &self.units {
             let reset = reset_unit(&self.held, unit, &self.os);
             for held in &mut self.held {
@@ -475,10 +482,12 @@ impl Devices {
                     result = result.and(held.restore(reset));
                 }
             }
-            if let (Ok(()), Some(first)) = (reset, self.first_of(unit)) {
-                first.unblock_dma();
+            match self.first_of(unit) {
+                Some(first) if reset.is_ok() && self.is_blocked => first.unblock_dma(),
+                _ => is_blocked |= self.is_blocked,
             }
         }
+        self.is_blocked = is_blocked;
         result
     }
 

@@ -73,6 +73,7 @@ const HARMLESS: &[&[u8]] = &[
     // Parts of network cards, whose use is that of the interface.
     b"ieee80211",
     b"mdio_bus",
+    b"pps",
     b"ptp",
     b"rfkill",
     // State of the hardware, for people to see and to set.
@@ -80,6 +81,7 @@ const HARMLESS: &[&[u8]] = &[
     b"devlink",
     b"firmware",
     b"hwmon",
+    b"i2c-dev",
     b"leds",
     b"pci_bus",
     b"power_supply",

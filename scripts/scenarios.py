@@ -149,6 +149,8 @@ EDU = ("edu,dma_mask=0xffffffffffffffff", ())
 GROUP = sum((("-device", f"pcie-root-port,id=group{function},chassis=3{function},slot=3{function},disable-acs=on,"
               f"multifunction=on,addr=0x18.{function}",
               "-device", f"virtio-rng-pci,bus=group{function}") for function in (0, 1)), ())
+# A card, a disk, and a device of two functions.
+IN_USE = (DEVICES[2], DEVICES[1], DEVICES[5])
 # Devices that are to be unplugged, to have errors, and to lose their power.
 LOST = (
     ("virtio-rng-pci,id=unplugged", ()),
@@ -333,6 +335,7 @@ def scenarios(long=False):
         Scenario("iommu", name="iommu/intremap", devices=DEVICES[:1], modules=MODULES, environment="REMAPS=yes",
                  extra=("-device", "intel-iommu,intremap=on"),
                  append=f"{NO_BROADCAST} {POOL} intel_iommu=on"),
+        Scenario("in_use", devices=IN_USE, modules=MODULES[1:]),
         Scenario("lost", devices=LOST),
         Scenario("lockdown"),
         Scenario("rest", run=rest.run),

@@ -68,10 +68,9 @@ static void provoke_remove(struct pci_dev *dev)
 	wait_for_completion(&may_go);
 }
 
-static const struct pci_device_id no_ids[] = { {} };
 static struct pci_driver driver = {
 	.name = "provoke",
-	.id_table = no_ids,
+	.id_table = NULL, /* those of new_id alone */
 	.probe = provoke_probe,
 	.remove = provoke_remove,
 };

@@ -24,6 +24,14 @@ driver() {
 	basename "$(readlink "/sys/bus/pci/devices/$1/driver")"
 }
 
+# has_driver FUNCTION DRIVER: what the first OS has for it.
+has_driver() {
+	[ "$(driver "$1")" = "$2" ] || {
+		echo "$1 has driver '$(driver "$1")', not '$2'"
+		false
+	}
+}
+
 # interface FUNCTION: the network interface that the first OS's driver has made of it.
 interface() {
 	find "/sys/bus/pci/devices/$1/" -name 'eth*' | sed 's|.*/||' | head -n 1

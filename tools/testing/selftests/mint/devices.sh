@@ -19,13 +19,6 @@ OWN_CARD=0000:05:00.0
 TWO=0000:06:00
 MUTE=0000:07:00.0
 
-# has_driver FUNCTION DRIVER: what the first OS has for it.
-has_driver() {
-	[ "$(driver "$1")" = "$2" ] || {
-		echo "$1 has driver '$(driver "$1")', not '$2'"
-		false
-	}
-}
 # disk FUNCTION: what the first OS's driver has made of it.
 disk() {
 	find "/sys/bus/pci/devices/$1/" -name 'nvme0n1' -o -name 'vd[a-z]' | sed 's|.*/|/dev/|'
@@ -79,71 +72,6 @@ exec 5<&-
 ifconfig "$(interface $CARD)" up
 check 'start refuses an interface that is up' start_refuses 'is up'
 ifconfig "$(interface $CARD)" down
-
-# What nobody can tell of, and what takes its time.
-# give_to_provoke FUNCTION HOW: the driver of the module provoke has it.
-give_to_provoke() {
-	insmod /provoke.ko how="$2"
-	echo "$1" >"/sys/bus/pci/devices/$1/driver/unbind"
-	echo 1af4 1044 >/sys/bus/pci/drivers/provoke/new_id
-	has_driver "$1" provoke
-}
-# take_from_provoke FUNCTION: its own driver has it again.
-take_from_provoke() {
-	rmmod provoke
-	echo "$1" >/sys/bus/pci/drivers_probe
-	has_driver "$1" virtio-pci
-}
-put $os/stop 1
-put $os/devices "$CARD $TWO.0 $TWO.1"
-put $os/load 1
-check 'a driver has a character device' give_to_provoke $TWO.1 node
-check 'start refuses it' refuses "$EBUSY" "whether provoke (misc) of $TWO.1 is in use" $os/start 1
-check 'it keeps its driver' has_driver $TWO.1 provoke
-check 'nothing else is taken' has_driver $CARD virtio-pci
-take_from_provoke $TWO.1
-check 'a driver does not let go' give_to_provoke $TWO.1 cling
-dmesg -c >/dev/null
-echo 1 >$os/start &
-starter=$!
-check 'start waits for it' await sh -c 'dmesg | grep -q "it clings"'
-cat $os/state >/tmp/state &
-check 'the state can be read meanwhile' await grep -q loaded /tmp/state
-check 'its network interface can not come up' fails "$EBUSY" ifconfig "$(interface $CARD)" up
-check 'another start is refused' refuses "$EBUSY" 'have not let go' $os/start 1
-check 'remove is refused' refuses "$EBUSY" 'have not let go' $MINT/remove os1
-check 'another can not have its devices' refuses "$EBUSY" "belongs to 'os1'" $MINT/os2/devices $CARD
-kill $starter
-wait $starter
-check 'a signal ends start' test $? != 0
-check 'it is as before' is $os/state loaded
-check 'the module can not go' fails . rmmod mint
-echo 1 >/sys/module/provoke/parameters/let_go
-check 'all devices come back once the driver lets go' await has_driver $TWO.1 virtio-pci
-check 'the network card' await has_driver $CARD virtio-pci
-take_from_provoke $TWO.1
-check 'its network interface can come up' await ifconfig "$(interface $CARD)" up
-ifconfig "$(interface $CARD)" down
-put $os/stop 1
-check 'the functions are configured as before' as_before $(ls /sys/bus/pci/devices)
-put $os/devices "$NVME 0000:02 $CARD"
-put $os/load 1
-
-# A function that had no driver has none afterwards.
-echo $DISK >/sys/bus/pci/devices/$DISK/driver/unbind
-insmod /provoke.ko how=use address="$(awk '$1 != 0 { print $1; exit }' /sys/bus/pci/devices/$DISK/resource)"
-check 'start refuses memory that is in use without a driver' refuses "$EBUSY" "memory or ports of $DISK are in use" $os/start 1
-rmmod provoke
-check 'the others have their drivers' has_driver $NVME nvme
-check 'of them' has_driver $CARD virtio-pci
-check 'an OS gets a function without a driver' put $os/start 1
-check 'Mint has it' has_driver $DISK mint
-check 'restart' put $os/restart 1
-check 'stop' put $os/stop 1
-check 'it has no driver then' has_driver $DISK ''
-echo $DISK >/sys/bus/pci/drivers_probe
-check 'the others have theirs' has_driver $NVME nvme
-put $os/load 1
 
 # One cycle, with all that goes through.
 check_io write "$(disk $DISK)" 1 >/dev/null

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * pci_config FUNCTION...: prints the whole configuration space of each, but for what the hardware or
- * a driver changes all the time: status bits, and the messages of MSI.
+ * a driver changes all the time: status bits, the messages of MSI, and a window of virtio.
  */
 
 #include <fcntl.h>
@@ -15,9 +15,13 @@
 #define PCI_CAPABILITY_LIST	0x34
 #define PCI_CAP_ID_PM		0x01
 #define PCI_CAP_ID_MSI		0x05
+#define PCI_CAP_ID_VNDR		0x09
 #define PCI_CAP_ID_EXP		0x10
 #define PCI_EXT_CAPS		0x100
 #define PCI_EXT_CAP_ID_ERR	0x01
+/* include/uapi/linux/virtio_pci.h */
+#define VIRTIO_VENDOR		0x1af4
+#define VIRTIO_PCI_CAP_PCI_CFG	5
 
 static uint8_t config[4096];
 
@@ -50,6 +54,11 @@ static void hide_changing(void)
 		case PCI_CAP_ID_MSI:
 			/* address, data, mask and pending bits, for 32 or 64 bits of address */
 			hide(cap + 4, config[cap + 2] & 0x80 ? 20 : 16);
+			break;
+		case PCI_CAP_ID_VNDR:
+			/* virtio's window into the memory of a device */
+			if ((get(0) & 0xffff) == VIRTIO_VENDOR && config[cap + 3] == VIRTIO_PCI_CAP_PCI_CFG)
+				hide(cap + 4, 16);
 			break;
 		case PCI_CAP_ID_EXP:
 			/* device, link, slot and root status */
