@@ -295,7 +295,7 @@ def scenarios(long=False):
                    programs=("/usr/bin/makedumpfile",), expected=(panic("os1"),))
           for role in (("generic", "lts", "oldest") if long else ("generic", "oldest"))),
         Scenario("start", expected=(panic("os2"),)),
-        Scenario("uki", programs=("/usr/bin/objcopy",),
+        Scenario("uki", programs=("/usr/bin/x86_64-linux-gnu-objcopy",),
                  expected=(r"\[os1\].*Kernel panic - not syncing: VFS: Unable to mount root fs on ",)),
         Scenario("files"),
         Scenario("siblings", expected=(panic("os2"),)),
