@@ -151,8 +151,8 @@ struct Held {
     /// Whether it had a driver of the first OS, and gets one at the end.
     had_driver: bool,
     phase: Phase,
-    /// The function was reset and has its old configuration, so that a driver of the first OS can
-    /// take it.
+    /// The function has its old configuration, and no OS has used it since it was reset. So a driver
+    /// of the first OS can take it.
     is_whole: bool,
     // Dropped last: nobody else may claim the function before it has its driver back.
     claim: Claim,
@@ -367,9 +367,14 @@ impl Devices {
         for held in self.held.iter_mut() {
             held.make_ready(&self.os)?;
         }
+        let result = self.make_ready();
         // From here on, dropping this resets the functions.
-        self.is_given = true;
-        self.make_ready()
+        self.is_given = result.is_ok();
+        if result.is_err() {
+            // No OS has used them, so the first OS's drivers can take them as they are.
+            self.held.iter_mut().for_each(|held| held.is_whole = true);
+        }
+        result
     }
 
     /// Checks that a kernel that is entered in `mode` reaches all functions.

@@ -144,7 +144,7 @@ SWITCH = ("x3130-upstream,id=up{bus}", (
     "-netdev", "hubport,id=card{bus},hubid=0",
     "-device", "virtio-net-pci,netdev=card{bus},bus=down2",
 ))
-# A device that reads any address by DMA, and two that an IOMMU can't tell apart, on the buses after that.
+# A device that reads any address by DMA, and two that an IOMMU can't tell apart, on the buses after it.
 EDU = ("edu,dma_mask=0xffffffffffffffff", ())
 GROUP = sum((("-device", f"pcie-root-port,id=group{function},chassis=3{function},slot=3{function},disable-acs=on,"
               f"multifunction=on,addr=0x18.{function}",
@@ -326,17 +326,19 @@ def scenarios(long=False):
         Scenario("forward", devices=FORWARD, extra=LISTENER, modules=("virtio_net",), other_modules=("e1000e",),
                  kernels=("i386-pae",), expected=NOT_FOR_SMP,
                  ports=PORTS_OF_ONE, append=f"{NO_BROADCAST} {POOL} {LOW_POOL}"),
-        Scenario("iommu", devices=(*DEVICES[:1], EDU), modules=MODULES, environment="REMAPS=",
-                 extra=("-device", "intel-iommu,intremap=off", *GROUP),
+        Scenario("iommu", devices=DEVICES[:1], modules=MODULES, environment="REMAPS=",
+                 extra=("-device", "intel-iommu,intremap=off"),
                  append=f"{NO_BROADCAST} {POOL} intel_iommu=on"),
-        # Debian's cloud kernels have no driver for it.
-        Scenario("iommu", name="iommu/amd", devices=(*DEVICES[:1], EDU), modules=MODULES, environment="REMAPS=",
-                 generic=True, extra=("-device", "amd-iommu,intremap=off", *GROUP)),
         Scenario("iommu", name="iommu/intremap", devices=DEVICES[:1], modules=MODULES, environment="REMAPS=yes",
                  extra=("-device", "intel-iommu,intremap=on"),
                  append=f"{NO_BROADCAST} {POOL} intel_iommu=on"),
         Scenario("in_use", devices=IN_USE, modules=MODULES[1:]),
         Scenario("lost", devices=LOST),
+        Scenario("dma", devices=(EDU,), extra=("-device", "intel-iommu,intremap=off", *GROUP),
+                 append=f"{NO_BROADCAST} {POOL} intel_iommu=on"),
+        # Debian's cloud kernels have no driver for it.
+        Scenario("dma", name="dma/amd", devices=(EDU,), generic=True,
+                 extra=("-device", "amd-iommu,intremap=off", *GROUP)),
         Scenario("lockdown"),
         Scenario("rest", run=rest.run),
         # Debian's cloud kernels have no CONFIG_ACPI_BGRT.

@@ -40,6 +40,17 @@ check 'start refuses it' refuses "$EBUSY" "whether provoke (misc) of $TWO.1 is i
 check 'it keeps its driver' has_driver $TWO.1 provoke
 check 'nothing else is taken' has_driver $CARD virtio-pci
 take_from_provoke $TWO.1
+interface=$(interface $CARD)
+unshare -n sleep 100000 &
+sleeper=$!
+in_own_namespace() {
+	[ "$(readlink /proc/$sleeper/ns/net)" != "$(readlink /proc/self/ns/net)" ]
+}
+check 'there is another network namespace' await in_own_namespace
+check 'it gets the interface' ip link set "$interface" netns $sleeper
+check 'start refuses it there' refuses "$EBUSY" "$interface is in another network namespace" $os/start 1
+kill $sleeper
+check 'it comes back' await test -e "/sys/class/net/$interface"
 check 'a driver does not let go' give_to_provoke $TWO.1 cling
 dmesg -c >/dev/null
 echo 1 >$os/start &

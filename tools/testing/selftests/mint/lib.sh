@@ -134,14 +134,17 @@ mark() {
 	read -r answer <&3
 }
 
-# monitor COMMAND: has QEMU's monitor execute COMMAND, which must say nothing.
+# monitor COMMAND: has QEMU's monitor execute COMMAND, which says nothing, or OK, if it succeeds.
 monitor() {
 	echo "monitor $1" >&3
 	read -r answer <&3
-	[ "$answer" = "done" ] || {
+	case $answer in
+	"done" | OK*) ;;
+	*)
 		echo "$1: $answer"
 		false
-	}
+		;;
+	esac
 }
 
 # put FILE VALUE: writes VALUE as it is, or, since nothing can't be written, an

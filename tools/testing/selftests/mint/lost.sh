@@ -78,9 +78,12 @@ echo 1 >/sys/bus/pci/devices/$SICK/remove
 echo 1 >/sys/bus/pci/rescan
 check 'the first OS has it, once it has found it anew' has_driver $SICK virtio-pci
 
-# No reset but that of the bus, as the kernel waits a minute for each kind.
-echo >/sys/bus/pci/devices/$MUTE/reset_method
 put $os/devices $MUTE
+echo >/sys/bus/pci/devices/$MUTE/reset_method
+check 'start refuses what can not be reset' refuses 'Inappropriate ioctl' "$MUTE can't be reset" $os/start 1
+check 'the first OS has it' has_driver $MUTE virtio-pci
+# No other reset, as the kernel waits a minute for each kind.
+echo bus >/sys/bus/pci/devices/$MUTE/reset_method
 check 'an OS has a device' start_os os1
 port=$(port_above $MUTE)
 check 'it loses its power' power $MUTE off

@@ -44,7 +44,7 @@ check 'its /proc/cpuinfo has two CPUs' shows 'echo cpus: $(grep -c ^processor /p
 check 'their APIC IDs are those of its CPUs' shows 'echo ids: $(grep ^apicid /proc/cpuinfo | cut -d: -f2)' 'ids: 2 3\s'
 check 'its /proc/iomem has no RAM but its own' shows \
 	'echo ram: $(grep "System RAM" /proc/iomem | cut -d" " -f1)' \
-	'ram: 00024000-0002bfff 40100000-47ffffff\s'
+	'ram: 00026000-0002dfff 40100000-47ffffff\s'
 check 'its /proc/iomem has nothing else of the machine' shows \
 	'echo other: $(grep -v "^ " /proc/iomem | grep -vE "System RAM|ACPI Tables|Reserved|Local APIC|PCI|IOAPIC|System ROM|Video"). ' \
 	'other: \.'
