@@ -28,10 +28,10 @@ check 'it panics' expect os1 'Kernel panic - not syncing: sysrq triggered crash'
 check 'the crash kernel comes up' expect os1 'mint-successor-up: .*, 1 CPUs'
 check 'it is running' is $os/state running
 check 'it was not restarted' is $os/restarts 0
-check 'the core has the log' run 'makedumpfile --dump-dmesg /proc/vmcore /tmp/dmesg; grep "triggered crash" /tmp/dmesg' \
+check 'the core has the log' run '/usr/bin/makedumpfile --dump-dmesg /proc/vmcore /tmp/dmesg; grep "triggered crash" /tmp/dmesg' \
 	'sysrq triggered crash'
 check 'the core is written to its disk' \
-	run 'makedumpfile -c -d 31 /proc/vmcore /tmp/core && dd if=/tmp/core of=/dev/nvme0n1 bs=1M conv=fsync && echo saved' saved
+	run '/usr/bin/makedumpfile -c -d 31 /proc/vmcore /tmp/core && dd if=/tmp/core of=/dev/nvme0n1 bs=1M conv=fsync && echo saved' saved
 check 'it reboots, and is restarted' goes os1 'reboot -f' restarting running
 check 'it comes up on both CPUs' expect os1 'mint-successor-up: .*, 2 CPUs'
 check 'its boot id is another' is_another os1 "$id"
