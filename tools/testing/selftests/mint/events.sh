@@ -46,7 +46,7 @@ drop_os os1
 check 'all CPUs are back' is $cpus/online 0-3
 
 # A fifth CPU comes, and goes while it is a halted OS's.
-check 'a CPU is plugged in' monitor 'device_add max-x86_64-cpu,id=spare,socket-id=4,core-id=0,thread-id=0'
+check 'a CPU is plugged in' monitor 'device_add max-x86_64-cpu,id=spare,socket-id=0,core-id=4,thread-id=0'
 check 'the first OS finds it' await test -e $cpus/cpu4
 put $cpus/cpu4/online 1
 make_os os1 3-4 128M 0x2f8
