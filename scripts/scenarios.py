@@ -279,9 +279,6 @@ def scenarios(long=False):
         Scenario("lost", devices=LOST),
         Scenario("dma", devices=(EDU,), extra=("-device", "intel-iommu,intremap=off", *GROUP),
                  append=f"{NO_BROADCAST} {POOL} intel_iommu=on"),
-        # Debian's cloud kernels have no driver for it.
-        Scenario("dma", name="dma/amd", devices=(EDU,), generic=True,
-                 extra=("-device", "amd-iommu,intremap=off", *GROUP)),
         Scenario("lockdown"),
         Scenario("fuzz", devices=DEVICES[:2], environment=f"WRITES={10000 if long else 3000}"),
         Scenario("refusals", name="refusals/broadcast", append=POOL,
