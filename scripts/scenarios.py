@@ -336,9 +336,6 @@ def scenarios(long=False):
         Scenario("lost", devices=LOST),
         Scenario("dma", devices=(EDU,), extra=("-device", "intel-iommu,intremap=off", *GROUP),
                  append=f"{NO_BROADCAST} {POOL} intel_iommu=on"),
-        # Debian's cloud kernels have no driver for it.
-        Scenario("dma", name="dma/amd", devices=(EDU,), generic=True,
-                 extra=("-device", "amd-iommu,intremap=off", *GROUP)),
         Scenario("lockdown"),
         Scenario("rest", run=rest.run),
         # Debian's cloud kernels have no CONFIG_ACPI_BGRT.

@@ -14,7 +14,7 @@ WITH=0000:03:00.0
 
 # refused: prints which DMAs were refused, as the log tells.
 refused() {
-	dmesg | grep -iE 'DMAR.*fault addr|AMD-Vi.*IO_PAGE_FAULT'
+	dmesg | grep 'DMAR.*fault addr'
 }
 # is_refused ADDRESS: DMA at that address was.
 is_refused() {

@@ -82,8 +82,7 @@ put $os/devices $MUTE
 echo >/sys/bus/pci/devices/$MUTE/reset_method
 check 'start refuses what can not be reset' refuses 'Inappropriate ioctl' "$MUTE can't be reset" $os/start 1
 check 'the first OS has it' has_driver $MUTE virtio-pci
-# No other reset, as the kernel waits a minute for each kind.
-echo bus >/sys/bus/pci/devices/$MUTE/reset_method
+echo default >/sys/bus/pci/devices/$MUTE/reset_method
 check 'an OS has a device' start_os os1
 port=$(port_above $MUTE)
 check 'it loses its power' power $MUTE off
