@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //
-// What QEMU's own tables lack: idle states and frequencies, as of a server with AMD CPUs. A C2 state
-// is entered by a port that no core of QEMU's traps.
+// What QEMU's own tables lack: idle states and frequencies, as of a server with AMD CPUs. C1 is
+// entered by HLT, as QEMU's CPU has no MWAIT with hints, and C2 by a port that no core of QEMU's
+// traps.
 
 DefinitionBlock ("", "SSDT", 2, "MINT", "POWER", 1)
 {
@@ -13,7 +14,7 @@ DefinitionBlock ("", "SSDT", 2, "MINT", "POWER", 1)
     {
         Name (IDLE, Package () {
             2,
-            Package () { ResourceTemplate () { Register (FFixedHW, 2, 2, 0, 1) }, 1, 1, 0 },
+            Package () { ResourceTemplate () { Register (FFixedHW, 1, 1, 0) }, 1, 1, 0 },
             Package () { ResourceTemplate () { Register (SystemIO, 8, 0, 0x414, 1) }, 2, 800, 0 }
         })
         Name (CTRL, Package () {
