@@ -13,3 +13,4 @@ pub mod efi;
 pub mod host_bridge;
 pub mod ioapic;
 pub mod mailbox;
+pub mod processor;

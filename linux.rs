@@ -4,8 +4,9 @@
 //! the differences between the `kernel` crates of the kernel versions that the module can be built
 //! for.
 //!
-//! Runs in the kernel only. Uses `memory`.
+//! Runs in the kernel only. Uses `memory`, and `firmware` for types of pure code.
 
+pub(crate) mod acpi_processor;
 pub(crate) mod efi_tables;
 pub(crate) mod errno;
 pub(crate) mod file;

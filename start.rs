@@ -14,7 +14,7 @@ use crate::{
         layout::{self, Layout},
         setup_header::SetupHeader,
     },
-    linux::{log::Shown, phys_memory::Mapping},
+    linux::{acpi_processor, log::Shown, phys_memory::Mapping},
     machine::{
         assembled::assembled,
         wakeup::{Entry, EntryMode, Stage, Trampoline, ANSWER_LIMIT, FIRST_LIMIT},
@@ -182,13 +182,16 @@ impl Cpus<'_> {
             start..start + range.len() as usize
         };
 
+        let ids = self.cpus.iter().map(OwnedCpu::apic_id);
+        let power = acpi_processor::power_of(ids.clone());
         let machine = acpi::Machine {
-            cpus: self.cpus.iter().map(OwnedCpu::apic_id),
+            cpus: ids,
             decoy: acpi::decoy(cpu_offline::apic_id_exists),
             ioapic: layout.low.ioapic(),
             sleep_register: layout.mailbox.start() + mailbox::SLEEP as u64,
             console: told.console,
             bridges: told.bridges,
+            power: power.as_ref(),
         };
         let tables = area.get_mut(at(&layout.acpi)).ok_or(EINVAL)?;
         let rsdp = acpi::write(tables, layout.acpi.start(), &machine).ok_or(E2BIG)?;

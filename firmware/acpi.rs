@@ -10,6 +10,7 @@
 use crate::firmware::aml::{self, Operand, Space};
 use crate::firmware::host_bridge::{HostBridge, MAX_BRIDGES};
 use crate::firmware::ioapic;
+use crate::firmware::processor::{IdleState, Performance, Power, Register};
 use crate::memory::memmap::Range;
 
 /// The machine that the tables describe.
@@ -27,6 +28,8 @@ pub struct Machine<'a, I> {
     pub console: Option<u16>,
     /// Its PCI host bridges, [`MAX_BRIDGES`] at most.
     pub bridges: &'a [HostBridge],
+    /// The power management of each of its CPUs, if known.
+    pub power: Option<&'a Power>,
 }
 
 /// `SLP_TYP` for the soft-off state S5.
@@ -280,7 +283,10 @@ fn mcfg(body: &mut [u8], bridges: &[HostBridge]) -> Option<usize> {
 const ROUTING: aml::NameSeg = *b"INTX";
 
 /// Writes the Differentiated System Description Table (5.2.11.1).
-fn dsdt<I>(body: &mut [u8], machine: &Machine<'_, I>) -> Option<usize> {
+fn dsdt<I>(body: &mut [u8], machine: &Machine<'_, I>) -> Option<usize>
+where
+    I: Iterator<Item = u32> + Clone,
+{
     let mut aml = aml::Writer::new(body);
     let s5 = u32::from(SLP_TYP_S5);
     aml.root_name(*b"_S5_", |w| w.package(&[s5, s5, 0, 0]));
@@ -304,7 +310,83 @@ fn dsdt<I>(body: &mut [u8], machine: &Machine<'_, I>) -> Option<usize> {
             }
         });
     }
+    if let Some(power) = machine.power {
+        aml.scope(*b"_SB_", |w| processors(w, machine.cpus.clone(), power));
+    }
     aml.finish()
+}
+
+/// The idle states, the registers and the frequencies that all CPUs have.
+const IDLE_STATES: aml::NameSeg = *b"CSTS";
+const PERFORMANCE_REGISTERS: aml::NameSeg = *b"PCTS";
+const PERFORMANCE_STATES: aml::NameSeg = *b"PSSS";
+
+/// Writes a processor device (8.4) for each of `cpus`, which are APIC IDs. All have the same
+/// `power`.
+fn processors(w: &mut aml::Writer<'_>, cpus: impl Iterator<Item = u32>, power: &Power) {
+    let register = |w: &mut aml::Writer<'_>, register: &Register| {
+        w.resource_template(|w| w.register(register));
+    };
+    let idle = power.idle.iter().flatten();
+    let idle_count = idle.clone().count() as u8;
+    if idle_count > 0 {
+        w.name(IDLE_STATES, |w| {
+            w.packages(idle_count + 1, |w| {
+                w.integer(idle_count.into());
+                for state in idle {
+                    let IdleState {
+                        kind,
+                        latency,
+                        power,
+                        ..
+                    } = *state;
+                    w.packages(4, |w| {
+                        register(w, &state.register);
+                        for number in [kind.into(), latency, power] {
+                            w.integer(number.into());
+                        }
+                    });
+                }
+            });
+        });
+    }
+    if let Some(Performance { registers, states }) = &power.performance {
+        w.name(PERFORMANCE_REGISTERS, |w| {
+            w.packages(2, |w| registers.iter().for_each(|one| register(w, one)));
+        });
+        w.name(PERFORMANCE_STATES, |w| {
+            let states = states.iter().flatten();
+            w.packages(states.clone().count() as u8, |w| {
+                states.for_each(|numbers| w.package(numbers));
+            });
+        });
+    }
+    for (index, id) in cpus.enumerate().take(CPUS_MAX) {
+        w.device(numbered(b'C', index), |w| {
+            w.name(*b"_HID", |w| w.string("ACPI0007"));
+            w.name(*b"_UID", |w| w.integer(id.into()));
+            let mut method = |name, value| {
+                w.method(name, 0, |w| w.return_value(Operand::Name(value)));
+            };
+            if idle_count > 0 {
+                method(*b"_CST", IDLE_STATES);
+            }
+            if power.performance.is_some() {
+                method(*b"_PCT", PERFORMANCE_REGISTERS);
+                method(*b"_PSS", PERFORMANCE_STATES);
+            }
+        });
+    }
+}
+
+/// The most CPUs that [`numbered`] has names for. More have no processor device.
+const CPUS_MAX: usize = 1 << 12;
+
+/// Returns the name of the `index`th of some devices: `letter`, and three hexadecimal digits.
+fn numbered(letter: u8, index: usize) -> aml::NameSeg {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    let digit = |shift: u32| DIGITS[(index >> shift) & 0xf];
+    [letter, digit(8), digit(4), digit(0)]
 }
 
 /// Writes the motherboard device (PCI Firmware Specification, 4.1.2) that reserves the ECAM of each

@@ -5,12 +5,14 @@
 //! Reference: ACPI specification 6.5, chapter 20 "ACPI Machine Language (AML)", and section 6.4 for
 //! resource descriptors.
 
+use crate::firmware::processor::Register;
 use crate::memory::memmap::Range;
 
 const NAME_OP: u8 = 0x08;
 const BYTE_PREFIX: u8 = 0x0a;
 const WORD_PREFIX: u8 = 0x0b;
 const DWORD_PREFIX: u8 = 0x0c;
+const STRING_PREFIX: u8 = 0x0d;
 const QWORD_PREFIX: u8 = 0x0e;
 const SCOPE_OP: u8 = 0x10;
 const BUFFER_OP: u8 = 0x11;
@@ -38,6 +40,8 @@ const SERIALIZED: u8 = 1 << 3;
 const IO_PORT: u8 = 0x47;
 /// The device decodes all 16 address bits.
 const DECODE_16: u8 = 1;
+/// Generic register descriptor (6.4.3.7), and its length.
+const GENERIC_REGISTER: [u8; 3] = [0x82, 12, 0];
 /// End tag (6.4.2.9): name 0xf, length 1; a checksum of 0 is always valid.
 const END_TAG: [u8; 2] = [0x79, 0];
 
@@ -215,6 +219,13 @@ impl<'a> Writer<'a> {
         }
     }
 
+    /// Writes a string constant. `text` must not contain a zero.
+    pub fn string(&mut self, text: &str) {
+        self.bytes(&[STRING_PREFIX]);
+        self.bytes(text.as_bytes());
+        self.bytes(&[0]);
+    }
+
     /// `EisaId ("PNP0501")` (6.1.5): three letters of 5 bits, four hexadecimal digits, big-endian.
     pub fn eisa_id(&mut self, id: [u8; 7]) {
         let letters = id[..3].iter().fold(0, |sum, &c| {
@@ -354,6 +365,20 @@ impl<'a> Writer<'a> {
     pub fn io(&mut self, port: u16, len: u8) {
         let [low, high] = port.to_le_bytes();
         self.bytes(&[IO_PORT, DECODE_16, low, high, low, high, 1, len]);
+    }
+
+    /// `Register` (6.4.3.7)
+    pub fn register(&mut self, register: &Register) {
+        let Register {
+            space,
+            width,
+            offset,
+            access,
+            address,
+        } = *register;
+        self.bytes(&GENERIC_REGISTER);
+        self.bytes(&[space, width, offset, access]);
+        self.bytes(&address.to_le_bytes());
     }
 
     /// `WordBusNumber` (6.4.3.5.3): bus numbers that a host bridge passes on.

@@ -41,6 +41,8 @@ class Scenario:
     programs: tuple = ()
     kexec: bool = False
     extra: tuple = ()
+    # An ACPI table that the machine has besides: the name of its source in tools/testing/qemu.
+    acpi: str = ""
     # What a system that is made to fail says; its script waits for it.
     expected: tuple = ()
     # The successors whose IPIs are watched, as WATCHED.
@@ -295,6 +297,9 @@ def scenarios(long=False):
                    programs=("/usr/bin/makedumpfile",), expected=(panic("os1"),))
           for role in (("generic", "lts", "oldest") if long else ("generic", "oldest"))),
         Scenario("start", expected=(panic("os2"),)),
+        # Otherwise the first OS would use the port, and spin.
+        Scenario("processors", acpi="processors.asl", ports=PORTS_OF_ONE,
+                 append=f"{NO_BROADCAST} {POOL} processor.max_cstate=1"),
         Scenario("uki", programs=("/usr/bin/x86_64-linux-gnu-objcopy",),
                  expected=(r"\[os1\].*Kernel panic - not syncing: VFS: Unable to mount root fs on ",)),
         Scenario("files"),

@@ -62,6 +62,15 @@ def plug_in(devices, folder):
     return below_ports(devices, folder=folder)
 
 
+def acpi_table(source, folder):
+    """QEMU's options for the ACPI table made of `source`, if there is one."""
+    if not source:
+        return ()
+    subprocess.run(["iasl", "-p", folder / "table", SOURCE / "tools/testing/qemu" / source],
+                   check=True, stdout=subprocess.DEVNULL)
+    return ("-acpitable", f"file={folder}/table.aml")
+
+
 def converse(machine, watcher):
     """Answers the script's questions until its plan; yields the TAP lines."""
     doing = "its start"
@@ -187,7 +196,7 @@ def run_scenario(scenario, run):
         watcher = IcrWatcher(folder) if scenario.watch else None
         port_watcher = PortWatcher(folder) if scenario.ports else None
         msr_watcher = MsrWatcher(folder, scenario.append) if scenario.msrs is not None else None
-        extra = (*scenario.extra, *plug_in(scenario.devices, folder),
+        extra = (*scenario.extra, *plug_in(scenario.devices, folder), *acpi_table(scenario.acpi, folder),
                  *sum((w.arguments for w in (watcher, port_watcher, msr_watcher) if w), ()))
         initramfs = build_initramfs(folder, scenario, run, first, successor, ko)
         with Machine(first, initramfs, f"mint.run=test {scenario.append} {FIRST_APPEND}", names=PORTS,

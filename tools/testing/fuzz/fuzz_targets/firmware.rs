@@ -89,6 +89,7 @@ fn check_acpi(numbers: &Numbers, cpus: &[u32]) {
         sleep_register: numbers.sleep_register,
         console: numbers.console,
         bridges: &numbers.bridges,
+        power: None,
     };
     let mut memory = vec![0xa5; ROOM];
     let mut bridges = numbers.bridges.iter();

@@ -45,6 +45,7 @@ impl Tables {
             sleep_register: SLEEP_REGISTER,
             console,
             bridges,
+            power: None,
         };
         let rsdp = write(&mut memory, AT, &machine).unwrap();
         Tables { memory, rsdp }
@@ -696,6 +697,7 @@ fn the_layout_has_room_for_all() {
         sleep_register: SLEEP_REGISTER,
         console: Some(0xffff),
         bridges: &bridges,
+        power: None,
     };
     assert!(write(&mut out, layout.acpi.start(), &machine).is_some());
     let used = out.iter().rposition(|&byte| byte != 0).unwrap();
@@ -712,6 +714,7 @@ fn bridges_that_can_not_be() {
             sleep_register: SLEEP_REGISTER,
             console: None,
             bridges,
+            power: None,
         };
         write(&mut vec![0; 0x1_0000], AT, &machine).is_some()
     };
@@ -743,6 +746,7 @@ fn too_little_room() {
         sleep_register: SLEEP_REGISTER,
         console: Some(0x2f8),
         bridges: &bridges,
+        power: None,
     };
     let tables = Tables::with_bridges(&[0, 1, 300], 254, Some(0x2f8), &bridges);
     // The XSDT comes last.
