@@ -5,6 +5,7 @@
 
 . /tests/lib.sh
 
+mkfifo /tmp/nothing
 insmod /mint.ko
 os=$MINT/os1
 groups=/tmp/cgroup
@@ -27,24 +28,24 @@ busy() {
 	while :; do :; done
 }
 
-# Pinned: a task, and a kernel thread that is not per CPU.
+# Pinned: a task that works, and one that sleeps all the time.
 busy &
 pinned=$!
 taskset -p 8 $pinned
-thread=$(pidof khungtaskd)
-taskset -p 8 "$thread"
-# The kernel's own threads of the CPU.
+cat /tmp/nothing &
+asleep=$!
+taskset -p 8 $asleep
+await grep -q 'State:.*sleeping' /proc/$asleep/status
+# One of the kernel's own threads of the CPU
 per_cpu=$(pidof cpuhp/3)
 check 'start' put $os/start 1
 check 'a pinned task may run on all other CPUs' allowed $pinned 0-3
 check 'it does' worked $pinned
-check 'a pinned kernel thread may run on all other CPUs' allowed "$thread" 0-3
 check 'the threads of the CPU wait for it' allowed "$per_cpu" 3
 check 'stop' put $os/stop 1
-check 'the task is pinned again' allowed $pinned 3
-check 'it works' worked $pinned
-check 'the kernel thread is pinned again' allowed "$thread" 3
-kill $pinned
+check 'the task is not pinned any more, as after chcpu' allowed $pinned 0-3
+check 'the task that has slept still is' allowed $asleep 3
+kill $pinned $asleep
 
 # Partitions of the CPUs by cgroups
 mkdir $groups
