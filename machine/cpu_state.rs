@@ -5,7 +5,7 @@
 //! So the state is read before, and restored for the OS.
 
 use core::arch::x86_64::{CpuidResult, __cpuid};
-use kernel::{cpu::CpuId, error::to_result, prelude::*};
+use kernel::{bindings, cpu::CpuId, error::to_result, prelude::*};
 
 // MSRs of the Intel SDM, volume 4.
 const IA32_MCG_CAP: u32 = 0x179;
@@ -95,13 +95,9 @@ fn leaf(number: u32) -> CpuidResult {
 
 /// Returns the value of an MSR of `cpu`, if the CPU is online and has the MSR.
 fn rdmsr(cpu: CpuId, msr: u32) -> Option<u64> {
-    // arch/x86/include/asm/msr.h
-    extern "C" {
-        fn rdmsrq_safe_on_cpu(cpu: c_uint, msr: u32, value: *mut u64) -> c_int;
-    }
     let mut value = 0;
     // SAFETY: `value` is valid for writing. Reading one of the MSRs above has no side effect, and
     // the function catches the exception if there is no such MSR.
-    to_result(unsafe { rdmsrq_safe_on_cpu(cpu.as_u32(), msr, &mut value) }).ok()?;
+    to_result(unsafe { bindings::rdmsrq_safe_on_cpu(cpu.as_u32(), msr, &mut value) }).ok()?;
     Some(value)
 }
