@@ -5,7 +5,7 @@
 //! So the state is read before, and restored for the OS.
 
 use core::arch::x86_64::{CpuidResult, __cpuid};
-use kernel::{bindings, cpu::CpuId, error::to_result, prelude::*};
+use kernel::{bindings, cpu::CpuId, error::to_result};
 
 // MSRs of the Intel SDM, volume 4.
 const IA32_MCG_CAP: u32 = 0x179;
