@@ -83,7 +83,7 @@ static const char *const paths[] = {
 	FILES "/bad2", FILES "/bad3", FILES "/bad4", FILES "/bad5", FILES "/bad6", FILES "/bad7",
 	FILES "/text", FILES "/empty", FILES "/short", FILES "/sparse", FILES "/link",
 	FILES "/missing", FILES "/directory", FILES "/text/x", FILES "/loop", FILES "/fifo",
-	MINT "/a/state", MINT "/b/memory", "/", "//", "/proc", "relative", "./x", " /tmp",
+	MINT "/a/state", MINT "/b/memory", "/", "//", "/proc", "none", "relative", "./x", " /tmp",
 	"/tmp/../tmp/fuzz/good",
 };
 
