@@ -216,8 +216,8 @@ def successor_outlives_crash_kernel(machine):
     machine.send("first", "echo core: $(stat -c %s /proc/vmcore) bytes\n")
     size = int(machine.wait("first", rb"core: (\d+) bytes")[1]) >> 20
     yield 1024 < size < 3072 - 960, f"the core has the first OS's memory alone, {size} MiB"
-    machine.send("first", "makedumpfile --dump-dmesg /proc/vmcore /tmp/dmesg; "
-                          "echo said: $(grep -c 'sysrq triggered crash' /tmp/dmesg)\n")
+    machine.send("first", "/usr/bin/makedumpfile --dump-dmesg /proc/vmcore /tmp/dmesg; "
+                          "echo said: $(grep -sc 'sysrq triggered crash' /tmp/dmesg)\n")
     yield int(machine.wait("first", rb"said: (\d+)")[1]) > 0, "its log can be read from that"
     before, _ = ticks(machine, "os1")
     while ticks(machine, "os1")[0] < before + 15:

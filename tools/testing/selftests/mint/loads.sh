@@ -11,7 +11,7 @@ insmod /mint.ko
 put $MINT/add os1
 os=$MINT/os1
 put $os/cpus 3
-put $os/memory 64M
+put $os/memory 72M
 cp /boot/vmlinuz /tmp/vmlinuz
 dd if=/dev/urandom of=/tmp/initrd bs=1M count=4 2>/dev/null
 put $os/kernel /tmp/vmlinuz
