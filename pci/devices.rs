@@ -258,6 +258,7 @@ impl Drop for Held {
             self.function.disable();
         }
         if self.is_whole {
+            self.function.allow_intx();
             if self.had_driver {
                 self.function.bind();
             }

@@ -300,6 +300,12 @@ impl PciFunction {
         Ok(())
     }
 
+    /// Enables INTx interrupts again, as drivers leave them.
+    pub(crate) fn allow_intx(&self) {
+        // SAFETY: `self.device` holds a reference.
+        unsafe { bindings::pci_intx(self.as_raw(), 1) };
+    }
+
     /// Has the bridge to the bus of this function pass no DMA of what is below.
     ///
     /// # Errors

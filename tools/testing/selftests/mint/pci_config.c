@@ -11,6 +11,8 @@
 #include <unistd.h>
 
 /* include/uapi/linux/pci_regs.h */
+#define PCI_COMMAND		0x04
+#define PCI_COMMAND_MASTER	0x4
 #define PCI_STATUS		0x06
 #define PCI_CAPABILITY_LIST	0x34
 #define PCI_CAP_ID_PM		0x01
@@ -98,6 +100,10 @@ int main(int argc, char **argv)
 		}
 		close(file);
 		hide_changing();
+		/* Firmware may have left it on, but nobody turns it on again without need. */
+		snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/driver", argv[i]);
+		if (access(path, F_OK))
+			config[PCI_COMMAND] &= ~PCI_COMMAND_MASTER;
 		for (int offset = 0; offset < len; offset += 4) {
 			if (get(offset))
 				printf("%s %03x: %08x\n", argv[i], offset, get(offset));
