@@ -306,7 +306,7 @@ def scenarios(long=False):
         Scenario("siblings", expected=(panic("os2"),)),
         Scenario("recovery", expected=(panic("os1"),)),
         Scenario("kexec", kexec=True, devices=DEVICES[:1], modules=MODULES[:1]),
-        Scenario("events", cpus="4,cores=5,maxcpus=5"),
+        Scenario("events"),
         # QEMU has AMD's CPUs say what threads are of a core only by topoext.
         Scenario("smt", cpus="6,cores=3,threads=2", extra=("-cpu", f"{CPU},+topoext")),
         Scenario("affinity"),

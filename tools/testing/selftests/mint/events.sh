@@ -2,7 +2,7 @@
 # shellcheck shell=sh
 #
 # What the first OS does while a successor has CPUs of it: sleep is refused, and
-# CPUs that are its own come and go. And what if a CPU of a successor is removed.
+# CPUs that are its own come and go.
 
 . /tests/lib.sh
 
@@ -44,20 +44,5 @@ check 'its CPU still does not come online' refuses "$EPERM" "CPU 2 belongs to 'o
 check 'the first OS still does not go to sleep' refuses "$EBUSY" "'os1'" $sleep_file mem
 drop_os os1
 check 'all CPUs are back' is $cpus/online 0-3
-
-# A fifth CPU comes, and goes while it is a halted OS's.
-check 'a CPU is plugged in' monitor 'device_add max-x86_64-cpu,id=spare,socket-id=0,core-id=4,thread-id=0'
-check 'the first OS finds it' await test -e $cpus/cpu4
-put $cpus/cpu4/online 1
-make_os os1 3-4 128M 0x2f8
-check 'a successor starts on it' start_os os1
-check 'it powers off, and is halted' goes os1 'poweroff -f' halted
-check 'the CPU is unplugged' monitor 'device_del spare'
-check 'the first OS lets it go' await test ! -e $cpus/cpu4
-dmesg -c >/dev/null
-check 'stop' put $os/stop 1
-check 'the log tells that it was removed' sh -c 'dmesg | grep -q "mint: CPU 4 was removed from the machine"'
-put $MINT/remove os1
-check 'the other CPU is back' is $cpus/online 0-3
 check 'rmmod' rmmod mint
 plan
