@@ -153,6 +153,8 @@ impl Trampoline {
 
     /// Returns how far the CPU has come.
     pub(crate) fn stage(&self) -> Stage {
+        // See `prepare()`: a CPU whose MTRRs are off has written it to memory alone.
+        self.page.write_back();
         // Can't fail: the word lies within the page.
         self.page.word(STAGE).map_or(Stage::NONE, Stage)
     }
