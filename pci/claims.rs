@@ -100,6 +100,8 @@ impl OverrideDriver for Keeper {
                 Shown(function.address())
             );
         })?;
+        // SAFETY: This is the probe function of this module's driver.
+        unsafe { function.handle_errors(&ERROR_HANDLERS) };
         set_kept(function.address(), true);
         Ok(Keeper(()))
     }
@@ -110,6 +112,49 @@ impl OverrideDriver for Keeper {
             iommu::leave(&function);
             function.release_bars();
         }
+    }
+}
+
+/// What Mint's driver does when the hardware reports an error of a function.
+static ERROR_HANDLERS: bindings::pci_error_handlers = bindings::pci_error_handlers {
+    error_detected: Some(error_detected),
+    mmio_enabled: None,
+    slot_reset: None,
+    reset_prepare: None,
+    reset_done: None,
+    resume: None,
+    cor_error_detected: None,
+};
+
+/// Logs the error. Its result has the kernel send a uevent of the function (`pci_uevent_ers()`,
+/// drivers/pci/pci-driver.c), and call nobody else: only the OS knows what the function was doing.
+unsafe extern "C" fn error_detected(
+    device: *mut bindings::pci_dev,
+    state: bindings::pci_channel_state_t,
+) -> bindings::pci_ers_result_t {
+    const FROZEN: u32 = bindings::pci_channel_io_frozen;
+    // SAFETY: The kernel passes the device that has the error, and keeps it meanwhile.
+    let function = unsafe { PciFunction::of_device(&raw mut (*device).dev) };
+    let is_fatal = state >= FROZEN;
+    if let Some(function) = function {
+        let claims = CLAIMS.lock();
+        if let Some(owner) = claims.owner_of(function.address()) {
+            pr_err!(
+                "{}: {} has a {} error: {}\n",
+                &*owner.os,
+                Shown(function.address()),
+                if is_fatal { "fatal" } else { "non-fatal" },
+                if is_fatal {
+                    "the bus is reset, and the OS can't use it until it is started anew"
+                } else {
+                    "the log above has the cause"
+                }
+            );
+        }
+    }
+    match is_fatal {
+        true => bindings::pci_ers_result_PCI_ERS_RESULT_DISCONNECT,
+        false => bindings::pci_ers_result_PCI_ERS_RESULT_NONE,
     }
 }
 

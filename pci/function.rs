@@ -263,6 +263,20 @@ impl PciFunction {
         unsafe { bindings::pci_disable_device(self.as_raw()) };
     }
 
+    /// Has `handlers` hear of the hardware errors of the functions that this function's driver is
+    /// bound to. The `kernel` crate's drivers have no handlers of their own.
+    ///
+    /// # Safety
+    ///
+    /// The driver must be this module's, and its probe function must be running for this function.
+    pub(crate) unsafe fn handle_errors(&self, handlers: &'static bindings::pci_error_handlers) {
+        // SAFETY: `self.device` holds a reference, and the device has its driver while that is being
+        // probed. The caller guarantees that the driver is this module's, so it does not go
+        // meanwhile. The kernel reads the pointer under the lock of another device, and finds the old
+        // value, which is null, or the new one.
+        unsafe { (&raw mut (*(*self.as_raw()).driver).err_handler).write_volatile(handlers) };
+    }
+
     /// Returns whether a driver of the first OS is bound.
     pub(crate) fn has_driver(&self) -> bool {
         // SAFETY: `self.device` holds a reference. The driver may change meanwhile, but the pointer

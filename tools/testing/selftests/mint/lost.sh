@@ -72,6 +72,7 @@ check 'an OS has a device' start_os os1
 dmesg -c >/dev/null
 check 'it has a fatal error' monitor 'pcie_aer_inject_error sick DLP'
 check 'the first OS hears of it' await logged "AER:.*$SICK|$SICK.*[Ff]atal"
+check 'and tells whose device it is' await logged "mint: os1: $SICK has a fatal error"
 check 'the OS goes on' ticks_on os1
 check 'stop' put $os/stop 1
 echo 1 >/sys/bus/pci/devices/$SICK/remove
