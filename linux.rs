@@ -7,6 +7,7 @@
 //! Runs in the kernel only. Uses `memory`, and `firmware` for types of pure code.
 
 pub(crate) mod acpi_processor;
+pub(crate) mod cpu_registers;
 pub(crate) mod efi_tables;
 pub(crate) mod errno;
 pub(crate) mod file;

@@ -2,9 +2,12 @@
 
 //! The first OS's ACPI processor objects.
 
-use crate::firmware::processor::{self, IdleLimits, Power};
-use core::{arch::x86_64::__cpuid, ptr::NonNull};
-use kernel::{bindings, prelude::*};
+use crate::{
+    firmware::processor::{self, IdleLimits, Power},
+    linux::cpu_registers::{leaf, rdmsr},
+};
+use core::ptr::NonNull;
+use kernel::{bindings, cpu::CpuId, prelude::*};
 
 /// The status with which a function of ACPICA succeeds.
 const AE_OK: bindings::acpi_status = 0;
@@ -64,24 +67,20 @@ pub(crate) fn power_of<I: Iterator<Item = u32> + Clone>(ids: I) -> Option<Power>
 }
 
 fn is_amd() -> bool {
-    // SAFETY: Each x86-64 CPU has CPUID, and leaf 0.
-    let leaf = unsafe { __cpuid(0) };
-    let vendor = [leaf.ebx, leaf.edx, leaf.ecx].map(u32::to_le_bytes);
+    let id = leaf(0);
+    let vendor = [id.ebx, id.edx, id.ecx].map(u32::to_le_bytes);
     vendor == [*b"Auth", *b"enti", *b"cAMD"] || vendor == [*b"Hygo", *b"nGen", *b"uine"]
 }
 
 fn idle_limits() -> IdleLimits {
     const ARAT: u32 = 1 << 2;
     const INVARIANT_TSC: u32 = 1 << 8;
-    // SAFETY: Each x86-64 CPU has CPUID.
-    let (power, advanced) = unsafe { (__cpuid(6), __cpuid(0x8000_0007)) };
-    let mut base = 0;
-    // SAFETY: `base` is a valid place for the value. A CPU that lacks the MSR makes this fail. CPU 0
-    // is always online.
-    let failed = unsafe { bindings::rdmsrq_safe_on_cpu(0, CSTATE_BASE_ADDRESS, &mut base) } != 0;
+    // CPU 0 is always online.
+    // SAFETY: Reading this MSR has no side effect.
+    let base = CpuId::from_u32(0).and_then(|cpu| unsafe { rdmsr(cpu, CSTATE_BASE_ADDRESS) });
     IdleLimits {
-        timers_go_on: power.eax & ARAT != 0 && advanced.edx & INVARIANT_TSC != 0,
-        ports: Some(base as u16).filter(|base| !failed && *base != 0),
+        timers_go_on: leaf(6).eax & ARAT != 0 && leaf(0x8000_0007).edx & INVARIANT_TSC != 0,
+        ports: base.map(|base| base as u16).filter(|base| *base != 0),
     }
 }
 

@@ -4,8 +4,8 @@
 //! for, above all. The first OS asks for the lowest when the CPU goes offline, and INIT keeps that.
 //! So the state is read before, and restored for the OS.
 
-use core::arch::x86_64::{CpuidResult, __cpuid};
-use kernel::{bindings, cpu::CpuId, error::to_result};
+use crate::linux::cpu_registers::{self, leaf};
+use kernel::cpu::CpuId;
 
 // MSRs of the Intel SDM, volume 4.
 const IA32_MCG_CAP: u32 = 0x179;
@@ -77,27 +77,8 @@ impl CpuState {
     }
 }
 
-/// Returns a leaf of CPUID, or zeros if the CPU does not have it. The CPUs of a machine have the
-/// same ones.
-fn leaf(number: u32) -> CpuidResult {
-    // SAFETY: CPUID only returns information, and every 64-bit CPU has it.
-    let cpuid = |number| unsafe { __cpuid(number) };
-    if number > cpuid(number & 0x8000_0000).eax {
-        return CpuidResult {
-            eax: 0,
-            ebx: 0,
-            ecx: 0,
-            edx: 0,
-        };
-    }
-    cpuid(number)
-}
-
-/// Returns the value of an MSR of `cpu`, if the CPU is online and has the MSR.
+/// Returns the value of one of the MSRs above, if `cpu` has it.
 fn rdmsr(cpu: CpuId, msr: u32) -> Option<u64> {
-    let mut value = 0;
-    // SAFETY: `value` is valid for writing. Reading one of the MSRs above has no side effect, and
-    // the function catches the exception if there is no such MSR.
-    to_result(unsafe { bindings::rdmsrq_safe_on_cpu(cpu.as_u32(), msr, &mut value) }).ok()?;
-    Some(value)
+    // SAFETY: Reading one of the MSRs above has no side effect.
+    unsafe { cpu_registers::rdmsr(cpu, msr) }
 }
