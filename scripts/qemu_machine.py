@@ -23,6 +23,9 @@ CACHE = Path(os.environ["MINT_CACHE"])
 # OS's console, the others are for successors.
 UARTS = (0x3F8, 0x2F8, 0x3E8, 0x2E8)
 
+# What keeps a stock kernel's boot dependable on an emulated machine (Documentation/rig.rst, "The machine").
+DEPENDABLE = "no_timer_check tsc=nowatchdog"
+
 # The CPUs that TCG emulates: without fast string instructions, which are slower there than the kernel's
 # own loops.
 CPU = "max,-fsrm,-fsrs,-erms"
@@ -132,9 +135,7 @@ class Machine:
         ]
         if kernel:
             command += ["-kernel", str(kernel), "-initrd", str(initramfs),
-                        # On a busy host, the timer may not tick in the time that check_timer()
-                        # (io_apic.c) gives it.
-                        "-append", f"console=ttyS0 panic=-1 no_timer_check {append}"]
+                        "-append", f"console=ttyS0 panic=-1 {DEPENDABLE} {append}"]
         if accelerator == "kvm":
             command += ["-accel", "kvm", "-cpu", "host"]
         else:
@@ -210,6 +211,15 @@ class Machine:
                 error += ": " + self.process.stderr.read().decode(errors="replace")
         return f"{what}\n" + "\n".join(port.tail() for port in self.ports.values()) + error
 
+    def where(self):
+        """Where each CPU is, as far as QEMU still answers: a kernel that prints nothing may spin or sleep."""
+        self.qmp.settimeout(self.boot)
+        try:
+            registers = self.monitor("info registers -a")
+        except (MachineError, OSError, ValueError):
+            return ""
+        return "".join(f"\n  [qemu] {line}" for line in re.findall(r"^(?:CPU#|RIP=|EIP=).*", registers, re.MULTILINE))
+
     def took(self):
         """How long the machine has been there, in seconds."""
         return time.monotonic() - self.started
@@ -231,7 +241,8 @@ class Machine:
             left = deadline - time.monotonic()
             if left <= 0:
                 raise MachineError(self.evidence(
-                    f"'{name}' did not print '{pattern.pattern.decode()}' within {self.tell_limit(limit)}"))
+                    f"'{name}' did not print '{pattern.pattern.decode()}' within {self.tell_limit(limit)}")
+                    + self.where())
             if not self._read(left):
                 raise MachineError(self.evidence(
                     f"the machine ended before '{name}' printed '{pattern.pattern.decode()}'"))
@@ -242,7 +253,8 @@ class Machine:
         deadline = time.monotonic() + limit
         while self._read(max(0, deadline - time.monotonic())):
             if time.monotonic() >= deadline:
-                raise MachineError(self.evidence(f"the machine was still running after {self.tell_limit(limit)}"))
+                raise MachineError(self.evidence(f"the machine was still running after {self.tell_limit(limit)}")
+                                   + self.where())
         self.process.wait()
 
     def send(self, name, text):
