@@ -688,7 +688,7 @@ fn the_layout_has_room_for_all() {
     let range = |start, len| Range::new(start, len).unwrap();
     let low = Low::new(range(0x3_0000, 0x1000), range(0x5_0000, 0x8000)).unwrap();
     let image = parse(&image::minimal()).unwrap();
-    let layout = plan(range(1 << 30, 64 << 20), low, &image, 0).unwrap();
+    let layout = plan(range(1 << 30, 64 << 20), low, &image, 0, false).unwrap();
     let mut out = vec![0xa5; layout.acpi.len() as usize];
     let machine = Machine {
         cpus: cpus.iter().copied(),
