@@ -2,6 +2,9 @@
 
 //! PCI functions made of memory, as stock drivers of a successor find them.
 //!
-//! Pure. Uses `firmware` and `memory`.
+//! Pure. Uses `firmware`, `image` and `memory`.
 
 pub mod access;
+pub mod bus;
+pub mod config_space;
+pub mod msix;
