@@ -114,5 +114,5 @@ impl Bus {
 
 /// Returns the offset of `slot` in the ECAM and in the window; [`None`] if there is no such slot.
 fn offset(slot: usize) -> Option<u64> {
-    (slot < MAX_FUNCTIONS).then_some(slot as u64 * STRIDE)
+    (slot < MAX_FUNCTIONS).then(|| slot as u64 * STRIDE)
 }

@@ -251,8 +251,10 @@ impl<R: Registers> Entry<'_, R> {
 
     /// Returns whether the entry has the message `raw`.
     ///
-    /// After a change, Linux may free the old vector as soon as the entry was read back. A message that
-    /// was read before the change and sent behind it then reaches nobody, so it is sent anew. An
+    /// A CPU of the successor that goes offline hands its interrupts on, waits for 1 ms, and looks a
+    /// last time for those that came nevertheless (`fixup_irqs()` in `arch/x86/kernel/irq.c`). If a
+    /// message is read before that and sent after it, the interrupt is lost. So the entry is read once
+    /// more after a message was sent, and an interrupt whose entry has changed is sent anew. One
     /// interrupt too many does no harm.
     fn still_is(&self, raw: RawMessage) -> bool {
         self.field(ENTRY_ADDRESS) == raw.address && self.field(ENTRY_DATA) == raw.data
