@@ -152,7 +152,7 @@ fn look(msix: &mut Msix, successor: &RefCell<Successor<'_>>, pending: &mut BTree
 
     // What is left is shown. All others were sent or refused; those that were sent and are left had
     // their entry changed.
-    let has = |vector: &u16| successor.pba[usize::from(vector / 32)] >> (vector % 32) & 1 == 1;
+    let has = |vector: &u16| (successor.pba[usize::from(vector / 32)] >> (vector % 32)) & 1 == 1;
     let left: BTreeSet<_> = (0..MAX_VECTORS).filter(has).collect();
     assert!(left.is_subset(pending));
     let gone = pending

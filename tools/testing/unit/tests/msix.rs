@@ -308,7 +308,7 @@ fn each_vector_is_its_own() {
     assert_eq!(function.look(), of(false));
     let pba = function.pba();
     for vector in 0..MAX_VECTORS {
-        let bit = pba[usize::from(vector / 32)] >> (vector % 32) & 1;
+        let bit = (pba[usize::from(vector / 32)] >> (vector % 32)) & 1;
         assert_eq!(bit == 1, is_masked(vector));
     }
     for vector in 0..MAX_VECTORS {
