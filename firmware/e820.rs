@@ -47,9 +47,8 @@ impl Entry {
 
 /// Returns the memory of a successor by ascending address, then the ECAM of each of its host
 /// bridges. The PCI Firmware Specification (3.3, section 4.1.2) allows the ECAM to be reserved in
-/// the memory map as well. The window of a bus made of memory is a hole, as the windows of all host
-/// bridges are: Linux gives no address to a device that the map lists (`remove_e820_regions()` in
-/// `arch/x86/kernel/resource.c`).
+/// the memory map as well. The window of a bus made of memory is in no entry, as those of other host
+/// bridges.
 pub fn map<'a>(
     layout: &Layout,
     bridges: &'a [HostBridge],

@@ -17,10 +17,11 @@
 //!                                +--------------------------------------+
 //! ```
 //!
-//! The bus is not in the successor's memory map. No RAM ends where it starts: Linux would reserve up to
-//! 64 MiB there ("RAM buffer", `e820__reserve_resources_late()` in `arch/x86/kernel/e820.c`), and find no
-//! room for the bus. In the page tables that a kernel is entered with, a large page maps the bus with
-//! the firmware area, as write-back memory. Linux has page tables of its own before it uses the bus.
+//! The successor's memory map does not list the bus. No RAM ends where the bus starts, since Linux
+//! keeps drivers off the addresses behind RAM, up to 64 MiB ("RAM buffer",
+//! `e820__reserve_resources_late()` in `arch/x86/kernel/e820.c`). In the page tables that a kernel is
+//! entered with, a large page maps the start of the bus as write-back memory, with the firmware area.
+//! Linux has page tables of its own before it uses the bus.
 
 use crate::image::kernel_image::{KernelImage, Mode};
 use crate::memory::memmap::Range;

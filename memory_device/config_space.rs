@@ -2,10 +2,9 @@
 
 //! The configuration space of a function made of memory.
 //!
-//! It is plain memory: each register reads as it was written last. So it has only what does not
-//! depend on more. It has no PCI Express capability, whose registers have bits that are cleared by
-//! writing 1, and promises no reset. Such bits in the status register do no harm, since Linux writes to
-//! it only after an error.
+//! It is plain memory: each register reads as it was last written, and no write has an effect. So there
+//! is no PCI Express capability, which has bits that are cleared by writing 1, and no way to reset the
+//! function. The status register has such bits, but Linux clears them only if it reads them as set.
 //!
 //! Reference: PCI Express Base Specification 6.0, 7.5.1 (header), 7.7.2 (MSI-X) and 7.8.5 (Enhanced
 //! Allocation).
@@ -73,15 +72,17 @@ const _: () = assert!(ENHANCED_ALLOCATION + 4 + 2 * ALLOCATION_LEN <= MSIX);
 /// Writes the configuration space of `function`. A page for which this was not called must be all
 /// ones.
 ///
-/// The base address registers are no way to tell where the registers are. Linux writes all ones to
-/// each and reads that back (`__pci_size_bars()` in `drivers/pci/probe.c`), which means "not
-/// implemented" to it (`__pci_read_base()`). So Enhanced Allocation says where the registers are:
-/// `pci_ea_init()` in `drivers/pci/pci.c` comes later, and Linux never writes to a register that stands
-/// for a fixed address (`pci_std_update_resource()` in `drivers/pci/setup-res.c`).
+/// Linux can't learn from the base address registers where the function's registers are: it writes all
+/// ones to each, and reads all ones back (`__pci_size_bars()` in `drivers/pci/probe.c`). It takes that
+/// for a register that is not implemented (`__pci_read_base()`). Enhanced Allocation says where they
+/// are instead. Linux reads it later (`pci_ea_init()` in `drivers/pci/pci.c`), and takes the addresses
+/// as fixed: it moves nothing and writes to no base address register (`pci_std_update_resource()` in
+/// `drivers/pci/setup-res.c`).
 ///
-/// To the expansion ROM's register Linux does not write the lower 11 bits, so it takes what it reads
-/// back for a ROM of 2 KiB. It would put that ROM in the window itself, perhaps where the registers
-/// are. The second entry of the Enhanced Allocation gives the ROM a place behind them.
+/// Linux does not write ones to the lower 11 bits of the expansion ROM's register, so it takes the
+/// value that it reads back for the size mask of a ROM of 2 KiB. When the function is scanned again, it
+/// would put that ROM where the function's registers are. The second entry of the Enhanced Allocation
+/// gives the ROM a fixed place behind them.
 pub fn write(page: &mut [u8; CONFIG_LEN as usize], function: &Function) {
     page.fill(0);
     put(page, VENDOR, function.vendor.to_le_bytes());

@@ -284,7 +284,7 @@ const ADDRESS_RESERVED: u32 = (1 << 4) | 0b11;
 const DATA_DELIVERY_MODE: u32 = 0b111 << 8;
 /// Trigger mode: level.
 const DATA_LEVEL: u32 = 1 << 15;
-/// Vectors below are those of exceptions, 6.2.
+/// The vectors below are those of exceptions (7.2).
 const FIRST_VECTOR: u8 = 32;
 
 impl RawMessage {
