@@ -225,13 +225,14 @@ impl Loaded {
         cpu_offline::check_awake(os)?;
         let low = Low::new(trampoline.range(), low_ram.range()).ok_or(EINVAL)?;
         let initrd_len = files.initrd().map_or(0, |initrd| initrd.len() as u64);
-        let layout = layout::plan(memory.range(), low, image, initrd_len).map_err(|error| {
-            pr_err!("{}: {}\n", &**os, Shown(error));
-            match error {
-                layout::Error::TooSmall { .. } => ENOMEM,
-                _ => EINVAL,
-            }
-        })?;
+        let layout =
+            layout::plan(memory.range(), low, image, initrd_len, false).map_err(|error| {
+                pr_err!("{}: {}\n", &**os, Shown(error));
+                match error {
+                    layout::Error::TooSmall { .. } => ENOMEM,
+                    _ => EINVAL,
+                }
+            })?;
         let loaded = Loaded {
             files,
             layout,

@@ -15,6 +15,8 @@ use kernel::{
 pub mod firmware;
 pub mod image;
 pub mod memory;
+pub mod memory_device;
+pub mod nvme;
 pub mod pci;
 pub mod postmortem;
 pub mod state;

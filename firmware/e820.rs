@@ -47,7 +47,8 @@ impl Entry {
 
 /// Returns the memory of a successor by ascending address, then the ECAM of each of its host
 /// bridges. The PCI Firmware Specification (3.3, section 4.1.2) allows the ECAM to be reserved in
-/// the memory map as well.
+/// the memory map as well. The window of a bus made of memory is in no entry, as those of other host
+/// bridges.
 pub fn map<'a>(
     layout: &Layout,
     bridges: &'a [HostBridge],

@@ -34,7 +34,8 @@ pub struct HostBridge {
     pub ecam: u64,
     /// The window of I/O ports of the devices below, if there is one.
     pub io: Option<Range>,
-    /// The window of non-prefetchable memory of the devices below, below 4 GiB.
+    /// The window of non-prefetchable memory of the devices below: below 4 GiB, but for a bus made
+    /// of memory (`memory_device/bus.rs`), which may lie anywhere.
     pub memory: Option<Range>,
     /// The window of prefetchable memory of the devices below.
     pub prefetchable: Option<Range>,
@@ -53,12 +54,14 @@ impl HostBridge {
         Range::new(start, buses.len() * BUS_LEN)
     }
 
-    /// Returns whether a kernel that is entered in `mode` reaches the ECAM. A 32-bit kernel drops
-    /// the upper half of the address (`get_base_addr()` in `arch/x86/pci/mmconfig_32.c`), and would
-    /// write to whatever is at the truncated address.
+    /// Returns whether a kernel that is entered in `mode` reaches the ECAM, and the window of
+    /// non-prefetchable memory if there is one. A 32-bit kernel drops the upper half of the ECAM's
+    /// address (`get_base_addr()` in `arch/x86/pci/mmconfig_32.c`), and would write to whatever is at
+    /// the truncated address. Without PAE, it ignores devices above 4 GiB (`pci_ea_read()` in
+    /// `drivers/pci/pci.c`).
     pub fn is_reached_in(&self, mode: Mode) -> bool {
-        self.ecam_range()
-            .is_some_and(|ecam| mode == Mode::Long || ecam.end() <= FOUR_GIB)
+        let is_reached = |range: Range| mode == Mode::Long || range.end() <= FOUR_GIB;
+        self.ecam_range().is_some_and(is_reached) && self.memory.is_none_or(is_reached)
     }
 }
 

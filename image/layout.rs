@@ -9,11 +9,19 @@
 //! +-----------------------+      |   boot_params, command line, mailbox,|
 //! +-----------------------+      |   EFI, ACPI tables, page tables      |
 //! | RAM for its real-mode |      +--------------------------------------+
-//! | trampoline            |      | RAM: kernel (load address, init_size)|
+//! | trampoline            |      | perhaps a PCI bus made of memory     |
+//! +-----------------------+      +--------------------------------------+
+//!                                | RAM: kernel (load address, init_size)|
 //!                                |   ...                                |
 //!                                |   initrd, at the end                 |
 //!                                +--------------------------------------+
 //! ```
+//!
+//! The successor's memory map does not list the bus. No RAM ends where the bus starts, since Linux
+//! keeps drivers off the addresses behind RAM, up to 64 MiB ("RAM buffer",
+//! `e820__reserve_resources_late()` in `arch/x86/kernel/e820.c`). In the page tables that a kernel is
+//! entered with, a large page maps the start of the bus as write-back memory, with the firmware area.
+//! Linux has page tables of its own before it uses the bus.
 
 use crate::image::kernel_image::{KernelImage, Mode};
 use crate::memory::memmap::Range;
@@ -38,6 +46,8 @@ pub const REAL_MODE_LEN: u64 = 32 << 10;
 pub const IOAPIC: u64 = 0x800;
 /// Length of the firmware area in bytes.
 const FIRMWARE_LEN: u64 = 1 << 20;
+/// Length of the memory of a PCI bus made of memory (`memory_device/bus.rs`).
+pub const BUS_LEN: u64 = 2 << 20;
 /// The end of the memory that 32-bit addresses reach.
 pub const FOUR_GIB: u64 = 1 << 32;
 /// The end of the memory that a 32-bit kernel itself may lie in: its direct mapping with the
@@ -154,7 +164,10 @@ pub struct Layout {
     pub low: Low,
     /// The firmware area, which the successor must not use as RAM.
     pub firmware: Range,
-    /// The RAM after the firmware area, up to the end of the range.
+    /// The memory of its PCI bus made of memory, if it has one (`memory_device/bus.rs`). The
+    /// successor must not use it as RAM.
+    pub bus: Option<Range>,
+    /// The RAM after the firmware area and the bus, up to the end of the range.
     pub ram: Range,
     /// `boot_params`, one page.
     pub boot_params: Range,
@@ -175,7 +188,7 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Returns the whole range: the firmware area and the RAM.
+    /// Returns the whole range: the firmware area, the bus if there is one, and the RAM.
     pub fn range(&self) -> Range {
         Range::from_to(self.firmware.start(), self.ram.end()).unwrap_or(self.ram)
     }
@@ -202,14 +215,20 @@ pub fn limit(image: &KernelImage) -> Option<u64> {
 }
 
 /// Plans the layout of a successor that boots `image` with an initrd of `initrd_len` bytes (0 if
-/// there is none) in `range`.
+/// there is none) in `range`. `has_bus` tells whether it has a PCI bus made of memory.
 ///
 /// Every range of the result lies within `range`, and no two overlap.
 ///
 /// # Errors
 ///
 /// Returns the reason why the successor does not fit, and what would fit; see [`Error`].
-pub fn plan(range: Range, low: Low, image: &KernelImage, initrd_len: u64) -> Result<Layout, Error> {
+pub fn plan(
+    range: Range,
+    low: Low,
+    image: &KernelImage,
+    initrd_len: u64,
+    has_bus: bool,
+) -> Result<Layout, Error> {
     if range.align_inwards(RANGE_ALIGN) != Some(range) {
         return Err(Error::Unaligned);
     }
@@ -217,12 +236,16 @@ pub fn plan(range: Range, low: Low, image: &KernelImage, initrd_len: u64) -> Res
         return Err(Error::Above4G);
     }
 
+    let bus_len = if has_bus { BUS_LEN } else { 0 };
+    let before_ram = FIRMWARE_LEN + bus_len;
     let align = image.alignment.max(RANGE_ALIGN);
     // A kernel that is loaded below `pref_address` moves itself there, beyond the range or not
     // (boot.rst).
-    let kernel_start = (range.start() + FIRMWARE_LEN)
-        .max(image.pref_address)
-        .checked_next_multiple_of(align);
+    let kernel_start = range.start().checked_add(before_ram).and_then(|start| {
+        start
+            .max(image.pref_address)
+            .checked_next_multiple_of(align)
+    });
     let initrd_room = initrd_len.checked_next_multiple_of(PAGE);
     // The lengths may be absurd, so each sum is checked. On overflow no range is long enough.
     let needed = kernel_start
@@ -262,7 +285,8 @@ pub fn plan(range: Range, low: Low, image: &KernelImage, initrd_len: u64) -> Res
     Ok(Layout {
         low,
         firmware: part(0, FIRMWARE_LEN)?,
-        ram: part(FIRMWARE_LEN, range.len())?,
+        bus: Range::new(range.start() + FIRMWARE_LEN, bus_len),
+        ram: part(before_ram, range.len())?,
         boot_params: part(BOOT_PARAMS, BOOT_PARAMS + PAGE)?,
         command_line: part(COMMAND_LINE, COMMAND_LINE + PAGE)?,
         mailbox: part(MAILBOX, MAILBOX + PAGE)?,

@@ -11,7 +11,9 @@ use mint_fuzz::input::Input;
 use mint_unit::firmware::acpi::{decoy, write, Machine, XAPIC_ID_MAX};
 use mint_unit::firmware::host_bridge::{ecam_of, HostBridge, MAX_BRIDGES};
 use mint_unit::image::identity_map::{build, TABLE};
+use mint_unit::image::kernel_image::Mode;
 use mint_unit::memory::memmap::Range;
+use mint_unit::memory_device::bus::{Bus, MAX_FUNCTIONS};
 use std::collections::BTreeSet;
 
 /// More than the tables of as many CPUs and host bridges need as an input has room for.
@@ -58,6 +60,8 @@ fuzz_target!(|bytes: &[u8]| {
     }
     check_acpi(&numbers, &cpus);
     check_identity_map(&numbers);
+    check_bus(numbers.at);
+    numbers.bridges.iter().for_each(check_reach);
 });
 
 fn host_bridge(input: &mut Input<'_>) -> HostBridge {
@@ -70,6 +74,43 @@ fn host_bridge(input: &mut Input<'_>) -> HostBridge {
         memory: Range::new(input.u64(), input.u64()),
         prefetchable: Range::new(input.u64(), input.u64()),
     }
+}
+
+/// A bus made of memory at `at`, if one can be there, is where its host bridge says, and the functions
+/// on it do not overlap.
+fn check_bus(at: u64) {
+    let area = Range::new(at, 2 << 20).unwrap();
+    let bus = Bus::new(area);
+    assert_eq!(bus.is_some(), at % (1 << 20) == 0);
+    let Some(bus) = bus else {
+        return;
+    };
+    let bridge = bus.host_bridge(1);
+    check_reach(&bridge);
+    let (ecam, window) = (ecam(&bridge).unwrap(), bridge.memory.unwrap());
+    assert!(area.contains(&ecam) && area.contains(&window) && !ecam.overlaps(&window));
+    let mut end = window.start();
+    for slot in 0..=MAX_FUNCTIONS {
+        let parts = [bus.config_page(slot), bus.bar(slot), bus.rom(slot)];
+        let [Some(page), Some(bar), Some(rom)] = parts else {
+            assert!(slot == MAX_FUNCTIONS && parts == [None; 3]);
+            return;
+        };
+        assert_eq!(page.start() - ecam.start(), (slot as u64) << 15);
+        assert!(ecam.contains(&page));
+        assert!(end <= bar.start() && bar.end() <= rom.start());
+        end = rom.end();
+        assert!(end <= window.end());
+    }
+}
+
+/// A 32-bit kernel has 32-bit addresses.
+fn check_reach(bridge: &HostBridge) {
+    let ecam = ecam(bridge);
+    let last_bytes = [ecam, bridge.memory.or(ecam)].map(|range| range.map(|range| range.end() - 1));
+    let in_reach = last_bytes.map(|last| last.is_some_and(|last| last <= u32::MAX.into()));
+    assert_eq!(bridge.is_reached_in(Mode::Protected), in_reach == [true; 2]);
+    assert_eq!(bridge.is_reached_in(Mode::Long), ecam.is_some());
 }
 
 /// The ECAM of all buses of `bridge`, if it has any.

@@ -13,6 +13,7 @@ use mint_unit::image::layout::{
 };
 use mint_unit::image::{bytes::Truncated, identity_map};
 use mint_unit::memory::memmap::Range;
+use mint_unit::memory_device::bus::Bus;
 use std::fmt::Display;
 
 const M: u64 = 1 << 20;
@@ -95,9 +96,11 @@ pub fn check_layouts(image: &KernelImage, start: u64, len: u64, initrd_len: u64)
         let Some(range) = Range::new(start.max(RANGE_ALIGN), len) else {
             continue;
         };
-        match plan(range, low(), image, initrd_len) {
-            Ok(layout) => check_layout(&layout, range, image, initrd_len),
-            Err(error) => assert!(!error.to_string().is_empty()),
+        for has_bus in [false, true] {
+            match plan(range, low(), image, initrd_len, has_bus) {
+                Ok(layout) => check_layout(&layout, range, image, initrd_len, has_bus),
+                Err(error) => assert!(!error.to_string().is_empty()),
+            }
         }
     }
 }
@@ -107,10 +110,18 @@ fn low() -> Low {
     Low::new(range(0x2_0000, PAGE), range(0x2_1000, REAL_MODE_LEN)).unwrap()
 }
 
-fn check_layout(layout: &Layout, range: Range, image: &KernelImage, initrd_len: u64) {
-    // Two parts that are the range, and what is in them.
+fn check_layout(
+    layout: &Layout,
+    range: Range,
+    image: &KernelImage,
+    initrd_len: u64,
+    has_bus: bool,
+) {
+    // The parts that are the range, and what is in them.
     assert_eq!(layout.firmware.start(), range.start());
-    assert_eq!(layout.firmware.end(), layout.ram.start());
+    let bus_len = if has_bus { 2 * M } else { 0 };
+    assert_eq!(layout.bus, Range::new(layout.firmware.end(), bus_len));
+    assert_eq!(layout.firmware.end() + bus_len, layout.ram.start());
     assert_eq!(layout.ram.end(), range.end());
     check_parts(layout.firmware, parts::all(layout));
     check_parts(
@@ -141,6 +152,14 @@ fn check_layout(layout: &Layout, range: Range, image: &KernelImage, initrd_len: 
     assert!(map
         .iter()
         .all(|entry| range.contains(&entry.range) || entry.range == layout.low.ram()));
+    // With the ECAM, the bus is reserved; the window is in no entry.
+    if let Some(area) = layout.bus {
+        let bus = Bus::new(area).unwrap();
+        let map: Vec<_> = e820::map(layout, &[bus.host_bridge(1)]).collect();
+        let on_bus = map.iter().filter(|entry| entry.range.overlaps(&area));
+        let on_bus: Vec<_> = on_bus.map(|entry| (entry.range, entry.kind)).collect();
+        assert_eq!(on_bus, [(bus.ecam(), e820::Kind::Reserved)]);
+    }
 
     let rsdp = layout.acpi.start();
     let (mut tables, mut memory_map) = ([0xa5; PAGE as usize], [0xa5; PAGE as usize]);

@@ -13,6 +13,7 @@ use mint_unit::firmware::host_bridge::{HostBridge, MAX_BRIDGES};
 use mint_unit::image::bzimage::parse;
 use mint_unit::image::layout::{plan, Low};
 use mint_unit::memory::memmap::Range;
+use mint_unit::memory_device::bus::Bus;
 use std::iter::once;
 
 const AT: u64 = 0x1_4000_3000;
@@ -141,6 +142,12 @@ fn nvme() -> HostBridge {
         memory: Range::new(0xfe80_0000, 0x20_0000),
         prefetchable: None,
     }
+}
+
+/// A bus made of memory, from `start` on.
+fn memory_bus(start: u64) -> HostBridge {
+    let area = Range::new(start, 2 << 20).unwrap();
+    Bus::new(area).unwrap().host_bridge(2)
 }
 
 /// As many as there may be: with all windows and none, with one bus and all, low and high.
@@ -451,11 +458,15 @@ fn pci_source(bridges: &[HostBridge]) -> String {
 fn dsdt() {
     let all = many_bridges();
     let one = [nvme()];
+    // What Linux reads as memory that is not prefetchable may lie above 4 GiB here.
+    let beside = [nvme(), memory_bus(0x12_0010_0000)];
     for (test, console, bridges) in [
         ("dsdt-none", None, &[][..]),
         ("dsdt-com2", Some(0x2f8), &[]),
         ("dsdt-e000", Some(0xe000), &[]),
         ("dsdt-nvme", None, &one),
+        ("dsdt-memory-bus", None, &[memory_bus(0x3010_0000)]),
+        ("dsdt-memory-bus-beside", None, &beside),
         ("dsdt-none-of-windows", None, &all[..1]),
         ("dsdt-all-windows", Some(0x2f8), &all[7..8]),
         ("dsdt-17", None, &all[..17]),
@@ -688,7 +699,7 @@ fn the_layout_has_room_for_all() {
     let range = |start, len| Range::new(start, len).unwrap();
     let low = Low::new(range(0x3_0000, 0x1000), range(0x5_0000, 0x8000)).unwrap();
     let image = parse(&image::minimal()).unwrap();
-    let layout = plan(range(1 << 30, 64 << 20), low, &image, 0).unwrap();
+    let layout = plan(range(1 << 30, 64 << 20), low, &image, 0, false).unwrap();
     let mut out = vec![0xa5; layout.acpi.len() as usize];
     let machine = Machine {
         cpus: cpus.iter().copied(),

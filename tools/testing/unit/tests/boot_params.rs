@@ -128,7 +128,7 @@ fn every_byte() {
     ] {
         let bridges = &all_bridges[..bridges];
         let range = Range::new(start, len).unwrap();
-        let mut layout = plan(range, low, &image, initrd_len).unwrap();
+        let mut layout = plan(range, low, &image, initrd_len, false).unwrap();
         if initrd_len == 0 {
             assert_eq!(layout.initrd.take(), None);
         }
@@ -161,7 +161,7 @@ fn the_map_ends_where_its_room_ends() {
     let (_, image) = kernel();
     let range = |start, len| Range::new(start, len).unwrap();
     let low = Low::new(range(0x2_0000, 0x1000), range(0x2_2000, 0x8000)).unwrap();
-    let layout = plan(range(1 << 30, 1 << 30), low, &image, 0).unwrap();
+    let layout = plan(range(1 << 30, 1 << 30), low, &image, 0, false).unwrap();
     let mut page = [0xa5; LEN];
     let bridges = bridges().repeat(4);
     write(

@@ -47,7 +47,14 @@ fn a_successor_is_told_of_its_own_memory_and_nothing_else() {
     let (trampoline, low) = (range(0x3_0000, 0x1000), range(0x5_0000, 0x8000));
     for (start, len) in [(1 << 30, 256 << 20), (1 << 40, 1 << 36)] {
         let whole = range(start, len);
-        let layout = plan(whole, Low::new(trampoline, low).unwrap(), &image, 12345).unwrap();
+        let layout = plan(
+            whole,
+            Low::new(trampoline, low).unwrap(),
+            &image,
+            12345,
+            false,
+        )
+        .unwrap();
         let entries: Vec<_> = map(&layout, &[]).collect();
         for pair in entries.windows(2) {
             assert!(pair[0].range.end() <= pair[1].range.start(), "{entries:x?}");
@@ -78,7 +85,7 @@ fn a_successor_is_told_of_its_own_memory_and_nothing_else() {
 fn the_configuration_space_of_its_devices_is_reserved() {
     let image = mint_unit::image::bzimage::parse(&image::minimal()).unwrap();
     let low = Low::new(range(0x3_0000, 0x1000), range(0x5_0000, 0x8000)).unwrap();
-    let layout = plan(range(1 << 30, 256 << 20), low, &image, 12345).unwrap();
+    let layout = plan(range(1 << 30, 256 << 20), low, &image, 12345, false).unwrap();
     let memory: Vec<_> = map(&layout, &[]).collect();
     let bridge = |i: u8| HostBridge {
         segment: 1 + u16::from(i),

@@ -30,7 +30,7 @@ fn range(start: u64, len: u64) -> Range {
 fn layout(start: u64, len: u64) -> Layout {
     let image = parse(&image::minimal()).unwrap();
     let low = Low::new(range(0x3_0000, PAGE), range(0x3_2000, 0x8000)).unwrap();
-    plan(range(start, len), low, &image, 12345).unwrap()
+    plan(range(start, len), low, &image, 12345, false).unwrap()
 }
 
 /// Layouts low in memory, as high as 32 bits reach, and where they do not.

@@ -62,6 +62,23 @@ fn what_a_32_bit_kernel_reaches() {
         );
         assert_eq!(bridge.is_reached_in(Mode::Long), first <= last);
     }
+    for (start, len, reached) in [
+        (0xfe80_0000, 0x20_0000, true),
+        (0xfff0_0000, 0x10_0000, true),
+        (0xfff0_0000, 0x10_0001, false),
+        (1 << 32, 0x10_0000, false),
+    ] {
+        let bridge = HostBridge {
+            memory: Range::new(start, len),
+            ..bridge(0, 0, 0xe000_0000)
+        };
+        assert_eq!(
+            bridge.is_reached_in(Mode::Protected),
+            reached,
+            "{bridge:x?}"
+        );
+        assert!(bridge.is_reached_in(Mode::Long));
+    }
 }
 
 /// An MCFG table with these addresses, segments, first and last buses, as iasl makes it.

@@ -13,7 +13,7 @@ use mint_unit::image::bzimage::parse;
 use mint_unit::image::identity_map;
 use mint_unit::image::kernel_image::{KernelImage, Mode};
 use mint_unit::image::layout::{
-    limit, plan, Error, Layout, Low, END_32, LOW_END, LOW_RAM_START, PAGE, RANGE_ALIGN,
+    self, limit, Error, Layout, Low, END_32, LOW_END, LOW_RAM_START, PAGE, RANGE_ALIGN,
     REAL_MODE_LEN,
 };
 use mint_unit::memory::memmap::Range;
@@ -43,12 +43,27 @@ fn kernel_but(change: impl FnOnce(&mut KernelImage)) -> KernelImage {
     image
 }
 
+/// A layout without a bus.
+fn plan(range: Range, low: Low, image: &KernelImage, initrd_len: u64) -> Result<Layout, Error> {
+    layout::plan(range, low, image, initrd_len, false)
+}
+
 /// All that must be true of `layout`.
-fn check(layout: &Layout, range: Range, image: &KernelImage, initrd_len: u64) {
-    // Two parts, which together are the range.
+fn check(layout: &Layout, range: Range, image: &KernelImage, initrd_len: u64, has_bus: bool) {
+    // The parts, which together are the range.
     assert_eq!(layout.firmware.start(), range.start());
-    assert_eq!(layout.firmware.end(), layout.ram.start());
+    let bus_end = match layout.bus {
+        Some(bus) => {
+            assert_eq!(bus.start(), layout.firmware.end());
+            assert_eq!((bus.start() % M, bus.len()), (0, 2 * M), "{layout:x?}");
+            bus.end()
+        }
+        None => layout.firmware.end(),
+    };
+    assert_eq!(layout.bus.is_some(), has_bus);
+    assert_eq!(bus_end, layout.ram.start());
     assert_eq!(layout.ram.end(), range.end());
+    assert_eq!(layout.range(), range);
 
     let firmware: Vec<_> = parts::all(layout).collect();
     let ram: Vec<_> = [Some(layout.kernel), layout.initrd]
@@ -117,14 +132,15 @@ fn whatever_is_asked_for() {
         let Some(range) = Range::new(start, len) else {
             continue;
         };
-        match plan(range, low(), &image, initrd_len) {
+        let has_bus = rng.below(2) == 0;
+        match layout::plan(range, low(), &image, initrd_len, has_bus) {
             Ok(layout) => {
-                check(&layout, range, &image, initrd_len);
+                check(&layout, range, &image, initrd_len, has_bus);
                 fits += 1;
             }
             Err(Error::TooSmall { needed, len: told }) => {
                 assert!(told == len && needed > len);
-                exact(start, needed, &image, initrd_len);
+                exact(start, needed, &image, initrd_len, has_bus);
                 too_small += 1;
             }
             Err(Error::Above4G) => {
@@ -150,11 +166,14 @@ fn whatever_is_asked_for() {
 }
 
 /// `needed` bytes from `start` on are enough, and 2 MiB less are not.
-fn exact(start: u64, needed: u64, image: &KernelImage, initrd_len: u64) {
-    let with =
-        |len| Range::new(start, len).map(|range| (range, plan(range, low(), image, initrd_len)));
+fn exact(start: u64, needed: u64, image: &KernelImage, initrd_len: u64, has_bus: bool) {
+    let with = |len| {
+        let range = Range::new(start, len)?;
+        let layout = layout::plan(range, low(), image, initrd_len, has_bus);
+        Some((range, layout))
+    };
     match with(needed).unwrap() {
-        (range, Ok(layout)) => check(&layout, range, image, initrd_len),
+        (range, Ok(layout)) => check(&layout, range, image, initrd_len, has_bus),
         (_, Err(Error::Above4G | Error::TooHighFor32Bit | Error::InitrdTooHigh { .. })) => {}
         (_, Err(error)) => panic!("{needed:#x} bytes from {start:#x} on: {error:?}"),
     }
@@ -167,20 +186,23 @@ fn exact(start: u64, needed: u64, image: &KernelImage, initrd_len: u64) {
 #[test]
 fn least_length() {
     // 1 MiB for the firmware, up to the next multiple of 2 MiB, 60 MiB for the kernel; then the
-    // initrd's pages.
-    for (initrd_len, needed) in [
-        (0, 62 * M),
-        (1, 64 * M),
-        (2 * M, 64 * M),
-        (2 * M + 1, 66 * M),
-        (100 * M - 1, 162 * M),
+    // initrd's pages. A bus takes 2 MiB more.
+    for (initrd_len, has_bus, needed) in [
+        (0, false, 62 * M),
+        (0, true, 64 * M),
+        (1, false, 64 * M),
+        (1, true, 66 * M),
+        (2 * M, false, 64 * M),
+        (2 * M + 1, false, 66 * M),
+        (100 * M - 1, false, 162 * M),
+        (100 * M - 1, true, 164 * M),
     ] {
         let error = Error::TooSmall { needed, len: 2 * M };
         assert_eq!(
-            plan(range(G, 2 * M), low(), &kernel(), initrd_len),
+            layout::plan(range(G, 2 * M), low(), &kernel(), initrd_len, has_bus),
             Err(error)
         );
-        exact(G, needed, &kernel(), initrd_len);
+        exact(G, needed, &kernel(), initrd_len, has_bus);
     }
 }
 
