@@ -18,7 +18,7 @@ use crate::nvme::queue::{CompletionQueue, QueuePair, SubmissionQueue};
 use crate::nvme::registers::{doorbell, MAX_ENTRIES, PAGE_LEN};
 use crate::nvme::status::{self, Status};
 
-// Base 5.3 and 5.4, Figures 153 and 157: bits of command dword 11 of Create I/O Completion and
+// Base 5.3 and 5.4: bits of command dword 11 of Create I/O Completion and
 // Submission Queue.
 /// Physically Contiguous (PC).
 const CONTIGUOUS: u32 = 1 << 0;

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Submission queue entries, Base 4.2 (Figures 104 to 106), and opcodes.
+//! Submission queue entries, Base 4.2, and opcodes.
 
 /// The length of a submission queue entry.
 pub const COMMAND_LEN: usize = 64;
 
-// Base 5, Figure 139: opcodes of admin commands.
+// Base 5, "Opcodes for Admin Commands".
 /// Delete I/O Submission Queue.
 pub const DELETE_SQ: u8 = 0x00;
 /// Create I/O Submission Queue.
@@ -43,7 +43,7 @@ pub const ADMIN: [u8; 11] = [
     DOORBELL_BUFFER_CONFIG,
 ];
 
-// Base 6, Figure 346: opcodes of NVM commands.
+// Base 6, "Opcodes for NVM Commands".
 /// Flush.
 pub const FLUSH: u8 = 0x00;
 /// Write.

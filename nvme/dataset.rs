@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The range list of Dataset Management, Base 6.7.1.1 (Figure 379).
+//! The range list of Dataset Management, Base 6.7.1.1.
 
 /// The length of an entry of a range list.
 pub const ENTRY_LEN: usize = 16;
-/// The highest number of ranges: NR is 0's based, and has eight bits (Base, Figure 377).
+/// The highest number of ranges: NR is 0's based, and has eight bits (Base 6.7).
 pub const MAX_RANGES: u16 = 256;
 
 /// The range list leaves the disk.

@@ -6,11 +6,11 @@
 pub const LIMIT: u8 = HELD as u8 - 1;
 const HELD: usize = 4;
 
-/// OAES, Base 5.15.2.2, and Asynchronous Event Configuration, Base 5.21.1.11 (Figure 290): Namespace
+/// OAES, Base 5.15.2.2, and Asynchronous Event Configuration, Base 5.21.1.11: Namespace
 /// Attribute Notices.
 pub const NAMESPACE_NOTICES: u32 = 1 << 8;
 
-/// Base 5.2.1, Figures 145 and 149: dword 0 of the completion. The type is Notice (2h), the information
+/// Base 5.2.1: dword 0 of the completion. The type is Notice (2h), the information
 /// Namespace Attribute Changed (00h), and the log page that clears the event is 04h.
 pub const NAMESPACE_CHANGED: u32 = 0x0004_0002;
 

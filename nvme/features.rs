@@ -6,7 +6,7 @@ use crate::nvme::events::NAMESPACE_NOTICES;
 use crate::nvme::identify::WARNING_TEMPERATURE;
 use crate::nvme::status::{self, Status};
 
-// Base, Figure 275: feature identifiers.
+// Base 5.21.1, "Feature Identifiers".
 const ARBITRATION: u8 = 0x01;
 const POWER_MANAGEMENT: u8 = 0x02;
 const TEMPERATURE_THRESHOLD: u8 = 0x04;
@@ -65,11 +65,11 @@ impl Features {
         self.async_events & NAMESPACE_NOTICES != 0
     }
 
-    /// Get Features, Base 5.14: returns dword 0 of the completion.
+    /// Get Features, Base 5.13: returns dword 0 of the completion.
     pub fn get(&self, dwords: [u32; 2], limits: Limits) -> Result<u32, Status> {
         let [dword10, dword11] = dwords;
         let feature = dword10 as u8;
-        // Base 5.14, Figure 186: SEL, bits 10:8. Nothing can be saved: what is saved is the default.
+        // Base 5.13, Select (SEL), bits 10:8. Nothing can be saved: what is saved is the default.
         let from = match dword10 >> 8 & 7 {
             0 => self,
             1 | 2 => &Self::DEFAULT,
@@ -141,7 +141,8 @@ impl Features {
     }
 }
 
-/// Base 5.14.1, Figure 188: bit 2 if the feature can be changed, bit 1 if it is the namespace's.
+/// Base 5.13, "Supported Capabilities": bit 2 if the feature can be changed, bit 1 if it is the
+/// namespace's.
 fn capabilities(feature: u8) -> Result<u32, Status> {
     match feature {
         ERROR_RECOVERY => Ok(0b110),

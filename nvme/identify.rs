@@ -19,7 +19,7 @@ pub const IDENTIFY_LEN: u32 = 4096;
 pub const WARNING_TEMPERATURE: u16 = 0x157;
 const CRITICAL_TEMPERATURE: u16 = 0x161;
 
-// Base 5.15.2.2, Figure 251.
+// Base 5.15.2.2.
 /// RTD3E in microseconds: how long a shutdown may take. Linux waits that long
 /// (`nvme_init_identify()`), and 5 seconds if told nothing.
 const RTD3E: u32 = 30_000_000;
@@ -44,7 +44,7 @@ const ONCS_SAVE_SELECT: u16 = 1 << 4;
 /// VWC: there is a volatile write cache, and Flush takes the namespace ID for all.
 const VWC: u8 = 0b111;
 
-// Base 5.15.2.1, Figure 249.
+// Base 5.15.2.1.
 /// NSFEAT: NPWG, NPWA, NPDG, NPDA and NOWS are given (OPTPERF).
 const NSFEAT_OPTPERF: u8 = 1 << 4;
 /// DLFEAT: deallocated blocks read as zeros.
@@ -53,7 +53,7 @@ const DLFEAT_ZEROES: u8 = 1;
 const DLFEAT_WRITE_ZEROES: u8 = 1 << 3;
 /// NSATTR: write protected.
 const NSATTR_WRITE_PROTECTED: u8 = 1;
-/// Base 5.15.2.3, Figure 254: a Namespace Identification Descriptor's type for a UUID.
+/// Base 5.15.2.4: a Namespace Identification Descriptor's type for a UUID.
 const NIDT_UUID: u8 = 3;
 
 /// Writes the data structure of CNS value `cns`.
@@ -64,7 +64,7 @@ pub(super) fn identify(
     namespace: u32,
 ) -> Result<(), Status> {
     let is_ours = namespace == NAMESPACE;
-    // Base 5.15.1, Figure 244.
+    // Base 5.15.1.
     let written = match cns {
         0x00 | 0x03 if !is_ours => return Err(status::INVALID_NAMESPACE),
         0x00 => namespace_data(answer, disk),

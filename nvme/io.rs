@@ -14,14 +14,14 @@ use crate::nvme::queue::QueuePair;
 use crate::nvme::status::{self, Status};
 use crate::nvme::storage::{Operation, Request, Storage, Token};
 
-// Base 6.9 and 6.15 to 6.16: bits of command dword 12.
+// Base 6.9 (Read), 6.15 (Write) and 6.17 (Write Zeroes): bits of command dword 12.
 /// Deallocate (DEAC), of Write Zeroes.
 const DEALLOCATE: u32 = 1 << 25;
 /// Force Unit Access.
 const FUA: u32 = 1 << 30;
 /// Directive Type (DTYPE), of Write: there are no directives.
 const DIRECTIVE_TYPE: u32 = 0xf << 20;
-/// Base 6.7, Figure 378: Attribute - Deallocate (AD) in command dword 11.
+/// Base 6.7: Attribute - Deallocate (AD) in command dword 11.
 const ATTRIBUTE_DEALLOCATE: u32 = 1 << 2;
 
 impl<Q: DerefMut<Target = [QueuePair]>> Controller<Q> {
@@ -127,7 +127,7 @@ impl<Q: DerefMut<Target = [QueuePair]>> Controller<Q> {
         Ok((Operation::Write { lba, blocks, fua }, data))
     }
 
-    /// Base 6.16, Write Zeroes. MDTS is not a limit of it: no data is moved.
+    /// Base 6.17, Write Zeroes. MDTS is not a limit of it: no data is moved.
     fn write_zeroes(&self, command: &Command) -> Result<(Operation, Data), Status> {
         let (lba, blocks) = self.range(command)?;
         let operation = Operation::WriteZeroes {

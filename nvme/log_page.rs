@@ -9,7 +9,7 @@ use crate::nvme::counters::{Count, Counters};
 use crate::nvme::disk::{Disk, NAMESPACE};
 use crate::nvme::status::Status;
 
-// Base 5.14.1, Figure 191: log page identifiers.
+// Base 5.14.1: log page identifiers.
 /// Error Information.
 pub const ERROR_INFORMATION: u8 = 0x01;
 /// SMART / Health Information.
@@ -41,7 +41,7 @@ const TEMPERATURE: u16 = 298;
 const DATA_UNIT_SHIFT: u32 = 9;
 const DATA_UNIT: u128 = 1000;
 
-/// Base 5.14.1.5, Figure 202: Command Supported (CSUPP).
+/// Base 5.14.1.5: Command Supported (CSUPP).
 const SUPPORTED: u32 = 1;
 /// The same: Logical Block Content Change (LBCC).
 const CHANGES_BLOCKS: u32 = 1 << 1;

@@ -33,7 +33,7 @@ impl Data {
     };
 
     /// Reads where the `len` bytes of a command lie from its two PRP entries, and from a PRP list if
-    /// there is one. Base 4.3, and Figure 105, "Data Pointer".
+    /// there is one. Base 4.3.
     ///
     /// # Errors
     ///

@@ -9,7 +9,7 @@ use crate::nvme::status::Status;
 
 /// The length of a completion queue entry.
 const COMPLETION_LEN: usize = 16;
-/// The byte of a completion queue entry that has the phase tag, in bit 0. Base 4.6, Figure 121.
+/// The byte of a completion queue entry that has the phase tag, in bit 0. Base 4.6.
 const PHASE_BYTE: usize = 14;
 
 /// The queues with one queue identifier. A controller gets one for its admin queues and one for each

@@ -11,7 +11,7 @@ pub const MAX_IO_QUEUES: u16 = 64;
 
 /// Length of BAR 0.
 pub const BAR_LEN: u32 = 0x4000;
-/// Offset of the doorbells, Base 3.1 (Figure 68).
+/// Offset of the doorbells, Base 3.1.24 and 3.1.25.
 pub const DOORBELLS: u32 = 0x1000;
 /// Offset of the MSI-X table.
 pub const MSIX_TABLE: u32 = 0x2000;
@@ -24,7 +24,7 @@ pub const fn vectors(io_queues: u16) -> u16 {
     io_queues + 1
 }
 
-// Base, Figure 68. The upper half of a 64-bit register lies 4 bytes behind the lower.
+// Base 3.1, "Register Definition". The upper half of a 64-bit register lies 4 bytes behind the lower.
 const CAP: u32 = 0x00;
 const VS: u32 = 0x08;
 const CC: u32 = 0x14;
@@ -33,7 +33,7 @@ const AQA: u32 = 0x24;
 const ASQ: u32 = 0x28;
 const ACQ: u32 = 0x30;
 
-// Base, Figure 69, "Controller Capabilities".
+// Base 3.1.1, "CAP - Controller Capabilities".
 /// CAP.MQES, 0's based: a queue has 1024 entries at most.
 pub const MAX_ENTRIES: u16 = 1024;
 /// CAP.CQR: queues must be physically contiguous.
@@ -46,13 +46,13 @@ const CAP_CSS_NVM: u64 = 1 << 37;
 // CAP.DSTRD is 0: a doorbell every 4 bytes. CAP.MPSMIN and CAP.MPSMAX are 0: pages have 4 KiB.
 const CAP_VALUE: u64 = (MAX_ENTRIES as u64 - 1) | CAP_CQR | CAP_TO | CAP_CSS_NVM;
 
-/// Base, Figure 70: version 1.4.0.
+/// Base 3.1.2, "VS - Version": 1.4.0.
 pub const VERSION: u32 = 0x0001_0400;
 
 /// The size of a page, CC.MPS.
 pub const PAGE_LEN: u64 = 4096;
 
-/// The register Controller Configuration, Base 3.1.5 (Figure 78).
+/// The register Controller Configuration, Base 3.1.5.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Configuration(u32);
 
@@ -84,7 +84,7 @@ impl Configuration {
     }
 }
 
-/// The register Controller Status, Base 3.1.6 (Figure 79).
+/// The register Controller Status, Base 3.1.6.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ControllerStatus {
     /// CSTS.RDY: commands are taken.
@@ -163,7 +163,7 @@ pub fn admin_queues(registers: &impl Registers) -> Option<AdminQueues> {
 }
 
 /// The doorbell of queue `queue`, Base 3.1.24 and 3.1.25: the offset behind [`DOORBELLS`], and in a
-/// shadow doorbell buffer (Base 5.7, Figure 183).
+/// shadow doorbell buffer (Base 5.7).
 pub fn doorbell(queue: u16, completion: bool) -> u32 {
     u32::from(queue) * 8 + u32::from(completion) * 4
 }

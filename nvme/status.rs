@@ -8,57 +8,57 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status(u16);
 
-/// Base, Figure 124: Do Not Retry. The same command would fail again.
+/// Base 4.6.1, Do Not Retry (DNR). The same command would fail again.
 const DNR: u16 = 1 << 14;
 
 // Base 4.6.1.2.1, "Generic Command Status Definition": status code type 0h.
-/// Base, Figure 126: Successful Completion.
+/// Successful Completion.
 pub const SUCCESS: Status = Status(0x000);
-/// Base, Figure 126: Invalid Command Opcode.
+/// Invalid Command Opcode.
 pub const INVALID_OPCODE: Status = Status(0x001 | DNR);
-/// Base, Figure 126: Invalid Field in Command.
+/// Invalid Field in Command.
 pub const INVALID_FIELD: Status = Status(0x002 | DNR);
-/// Base, Figure 126: Data Transfer Error.
+/// Data Transfer Error.
 pub const DATA_TRANSFER_ERROR: Status = Status(0x004 | DNR);
-/// Base, Figure 126: Internal Error. The driver may try again.
+/// Internal Error. The driver may try again.
 pub const INTERNAL_ERROR: Status = Status(0x006);
-/// Base, Figure 126: Invalid Namespace or Format.
+/// Invalid Namespace or Format.
 pub const INVALID_NAMESPACE: Status = Status(0x00b | DNR);
-/// Base, Figure 126: Command Sequence Error.
+/// Command Sequence Error.
 pub const COMMAND_SEQUENCE_ERROR: Status = Status(0x00c | DNR);
-/// Base, Figure 126: PRP Offset Invalid.
+/// PRP Offset Invalid.
 pub const PRP_OFFSET_INVALID: Status = Status(0x013 | DNR);
-/// Base, Figure 126: Namespace is Write Protected.
+/// Namespace is Write Protected.
 pub const WRITE_PROTECTED: Status = Status(0x020 | DNR);
-/// Base, Figure 127, for the NVM command set: LBA Out of Range.
+/// Of the NVM command set: LBA Out of Range.
 pub const LBA_OUT_OF_RANGE: Status = Status(0x080 | DNR);
-/// Base, Figure 127, for the NVM command set: Capacity Exceeded.
+/// Of the NVM command set: Capacity Exceeded.
 pub const CAPACITY_EXCEEDED: Status = Status(0x081 | DNR);
 
 // Base 4.6.1.2.2, "Command Specific Status Definition": status code type 1h.
-/// Base, Figure 128: Completion Queue Invalid.
+/// Completion Queue Invalid.
 pub const COMPLETION_QUEUE_INVALID: Status = Status(0x100 | DNR);
-/// Base, Figure 128: Invalid Queue Identifier.
+/// Invalid Queue Identifier.
 pub const INVALID_QUEUE_ID: Status = Status(0x101 | DNR);
-/// Base, Figure 128: Invalid Queue Size.
+/// Invalid Queue Size.
 pub const INVALID_QUEUE_SIZE: Status = Status(0x102 | DNR);
-/// Base, Figure 128: Asynchronous Event Request Limit Exceeded.
+/// Asynchronous Event Request Limit Exceeded.
 pub const EVENT_LIMIT_EXCEEDED: Status = Status(0x105 | DNR);
-/// Base, Figure 128: Invalid Interrupt Vector.
+/// Invalid Interrupt Vector.
 pub const INVALID_VECTOR: Status = Status(0x108 | DNR);
-/// Base, Figure 128: Invalid Log Page.
+/// Invalid Log Page.
 pub const INVALID_LOG_PAGE: Status = Status(0x109 | DNR);
-/// Base, Figure 128: Invalid Queue Deletion.
+/// Invalid Queue Deletion.
 pub const INVALID_QUEUE_DELETION: Status = Status(0x10c | DNR);
-/// Base, Figure 128: Feature Identifier Not Saveable.
+/// Feature Identifier Not Saveable.
 pub const FEATURE_NOT_SAVEABLE: Status = Status(0x10d | DNR);
-/// Base, Figure 128: Feature Not Changeable.
+/// Feature Not Changeable.
 pub const FEATURE_NOT_CHANGEABLE: Status = Status(0x10e | DNR);
 
 // Base 4.6.1.2.3, "Media and Data Integrity Errors Definition": status code type 2h.
-/// Base, Figure 130: Write Fault.
+/// Write Fault.
 pub const WRITE_FAULT: Status = Status(0x280 | DNR);
-/// Base, Figure 130: Unrecovered Read Error.
+/// Unrecovered Read Error.
 pub const UNRECOVERED_READ_ERROR: Status = Status(0x281 | DNR);
 
 impl Status {
