@@ -232,13 +232,13 @@ impl<Q: DerefMut<Target = [QueuePair]>> Controller<Q> {
         let page = command.dword(10) as u8;
         let page_len = log_page::len(page).ok_or(status::INVALID_LOG_PAGE)?;
         // NUMD, in dwords and 0's based: bits 31:16 of dword 10, and above them bits 15:0 of dword 11.
-        let dwords = command.dword(10) >> 16 | command.dword(11) << 16;
+        let dwords = (command.dword(10) >> 16) | (command.dword(11) << 16);
         let len = dwords
             .checked_add(1)
             .and_then(|dwords| dwords.checked_mul(4));
         let len = len.ok_or(status::INVALID_FIELD)?;
         // LPO, in bytes.
-        let offset = u64::from(command.dword(12)) | u64::from(command.dword(13)) << 32;
+        let offset = u64::from(command.dword(12)) | (u64::from(command.dword(13)) << 32);
         let is_ours = matches!(command.namespace, 0 | NAMESPACE | ALL_NAMESPACES);
         if offset % 4 != 0 || offset > page_len || !is_ours {
             return Err(status::INVALID_FIELD);

@@ -81,7 +81,7 @@ impl Command {
             let bytes = entry.get(index * 4..).and_then(|rest| rest.first_chunk());
             bytes.map_or(0, |bytes| u32::from_le_bytes(*bytes))
         };
-        let qword = |index: usize| u64::from(dword(index)) | u64::from(dword(index + 1)) << 32;
+        let qword = |index: usize| u64::from(dword(index)) | (u64::from(dword(index + 1)) << 32);
         let first = dword(0);
         Command {
             opcode: first as u8,
@@ -102,7 +102,7 @@ impl Command {
 
     /// Returns command dwords 10 and 11 as one number: the starting LBA.
     pub fn lba(&self) -> u64 {
-        u64::from(self.dword(10)) | u64::from(self.dword(11)) << 32
+        u64::from(self.dword(10)) | (u64::from(self.dword(11)) << 32)
     }
 
     /// Returns whether the command is one that the controller can take: not fused, with PRPs, and

@@ -70,7 +70,7 @@ impl Features {
         let [dword10, dword11] = dwords;
         let feature = dword10 as u8;
         // Base 5.13, Select (SEL), bits 10:8. Nothing can be saved: what is saved is the default.
-        let from = match dword10 >> 8 & 7 {
+        let from = match (dword10 >> 8) & 7 {
             0 => self,
             1 | 2 => &Self::DEFAULT,
             3 => return capabilities(feature),
@@ -115,7 +115,7 @@ impl Features {
             }
             TEMPERATURE_THRESHOLD => {
                 // TMPSEL 1111b, bits 19:16, is for all sensors.
-                let of_all = value >> 16 & 0xf == 0xf;
+                let of_all = (value >> 16) & 0xf == 0xf;
                 let index = threshold(if of_all { value & !0xf_0000 } else { value })?;
                 if let Some(threshold) = self.thresholds.get_mut(index) {
                     *threshold = value as u16;
@@ -154,7 +154,7 @@ fn capabilities(feature: u8) -> Result<u32, Status> {
 /// Temperature Threshold, Base 5.21.1.4: which one is meant by TMPSEL, bits 19:16, and THSEL, 21:20.
 /// There is the composite temperature alone.
 fn threshold(dword11: u32) -> Result<usize, Status> {
-    match (dword11 >> 16 & 0xf, dword11 >> 20 & 3) {
+    match ((dword11 >> 16) & 0xf, (dword11 >> 20) & 3) {
         (0, 0) => Ok(0),
         (0, 1) => Ok(1),
         _ => Err(status::INVALID_FIELD),

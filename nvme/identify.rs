@@ -28,9 +28,9 @@ const IO_CONTROLLER: u8 = 1;
 /// OACS: Doorbell Buffer Config.
 const OACS_DOORBELL_BUFFER: u16 = 1 << 8;
 /// FRMW: one firmware slot, read-only.
-const ONE_READ_ONLY_SLOT: u8 = 1 << 1 | 1;
+const ONE_READ_ONLY_SLOT: u8 = (1 << 1) | 1;
 /// LPA: Commands Supported and Effects; log pages can be read in parts.
-const LPA: u8 = 1 << 1 | 1 << 2;
+const LPA: u8 = (1 << 1) | (1 << 2);
 /// SQES: the highest and the lowest size of a submission queue entry, 2^6.
 const SQES: u8 = 0x66;
 /// CQES: the same for completion queue entries, 2^4.
@@ -146,8 +146,8 @@ fn namespace_data(answer: &Answer<'_, impl SystemMemory>, disk: &Disk) -> Result
         dlfeat = DLFEAT_ZEROES | DLFEAT_WRITE_ZEROES;
     }
     answer.put(33, &[dlfeat])?;
-    // NVMCAP, in bytes.
-    let capacity = u128::from(disk.blocks) << disk.block_shift.min(31);
+    // NVMCAP, in bytes; it has 16.
+    let capacity = disk.blocks.saturating_mul(disk.block_len().into());
     answer.put(48, &capacity.to_le_bytes())?;
     // NPWG, NPWA, NPDG, NPDA: a page, which is what most file systems use as block. NOWS.
     for at in [64, 66, 68, 70] {

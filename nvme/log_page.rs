@@ -39,7 +39,7 @@ pub(super) fn len(page: u8) -> Option<u64> {
 const TEMPERATURE: u16 = 298;
 /// Base 5.14.1.2: Data Units are thousands of 512 bytes.
 const DATA_UNIT_SHIFT: u32 = 9;
-const DATA_UNIT: u128 = 1000;
+const DATA_UNIT: u64 = 1000;
 
 /// Base 5.14.1.5: Command Supported (CSUPP).
 const SUPPORTED: u32 = 1;
@@ -104,8 +104,9 @@ pub(super) fn health(
     counters: &Counters,
     errors: &ErrorLog,
 ) -> Result<(), OutOfReach> {
+    let sectors_per_block = u64::from(disk.block_len() >> DATA_UNIT_SHIFT);
     let units = |count: Count| {
-        let sectors = u128::from(count.blocks) << disk.block_shift.min(31) >> DATA_UNIT_SHIFT;
+        let sectors = count.blocks.saturating_mul(sectors_per_block);
         sectors.div_ceil(DATA_UNIT)
     };
     answer.put(1, &TEMPERATURE.to_le_bytes())?;
@@ -114,13 +115,14 @@ pub(super) fn health(
     for (at, value) in [
         (32, units(counters.reads)),
         (48, units(counters.writes)),
-        (64, counters.reads.commands.into()),
-        (80, counters.writes.commands.into()),
-        (112, counters.power_cycles.into()),
-        (144, counters.unsafe_shutdowns.into()),
-        (160, counters.errors.into()),
-        (176, errors.count.into()),
+        (64, counters.reads.commands),
+        (80, counters.writes.commands),
+        (112, counters.power_cycles),
+        (144, counters.unsafe_shutdowns),
+        (160, counters.errors),
+        (176, errors.count),
     ] {
+        // Each has 16 bytes.
         answer.put(at, &value.to_le_bytes())?;
     }
     Ok(())

@@ -64,7 +64,7 @@ impl Configuration {
 
     /// Returns whether CC.SHN, bits 15:14, asks for a shutdown, normal or abrupt.
     pub fn asks_for_shutdown(self) -> bool {
-        matches!(self.0 >> 14 & 3, 1 | 2)
+        matches!((self.0 >> 14) & 3, 1 | 2)
     }
 
     /// Returns whether command set (CC.CSS, bits 6:4), page size (CC.MPS, 10:7) and arbitration
@@ -75,12 +75,12 @@ impl Configuration {
 
     /// Returns whether CC.IOSQES, bits 19:16, says 64 bytes.
     pub fn has_submission_entry_size(self) -> bool {
-        self.0 >> 16 & 0xf == 6
+        (self.0 >> 16) & 0xf == 6
     }
 
     /// Returns whether CC.IOCQES, bits 23:20, says 16 bytes.
     pub fn has_completion_entry_size(self) -> bool {
-        self.0 >> 20 & 0xf == 4
+        (self.0 >> 20) & 0xf == 4
     }
 }
 
@@ -115,7 +115,7 @@ impl ControllerStatus {
             Shutdown::UnderWay => 1,
             Shutdown::Complete => 2,
         };
-        u32::from(self.ready) | u32::from(self.fatal) << 1 | shutdown << 2
+        u32::from(self.ready) | (u32::from(self.fatal) << 1) | (shutdown << 2)
     }
 }
 
@@ -145,7 +145,7 @@ pub fn set_status(registers: &impl Registers, status: ControllerStatus) {
 /// Reads AQA, ASQ and ACQ. Returns [`None`] for what Base 3.1.8 to 3.1.10 do not allow: queues of one
 /// entry, or not at the start of a page.
 pub fn admin_queues(registers: &impl Registers) -> Option<AdminQueues> {
-    let address = |at| u64::from(registers.read(at)) | u64::from(registers.read(at + 4)) << 32;
+    let address = |at| u64::from(registers.read(at)) | (u64::from(registers.read(at + 4)) << 32);
     let aqa = registers.read(AQA);
     // Bits 11:0 and 27:16, 0's based.
     let entries = |field: u32| (field & 0xfff) as u16 + 1;

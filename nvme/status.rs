@@ -64,7 +64,7 @@ pub const UNRECOVERED_READ_ERROR: Status = Status(0x281 | DNR);
 impl Status {
     /// Returns the status field with the phase tag in bit 0, as a completion queue entry has it.
     pub fn with_phase(self, phase: bool) -> u16 {
-        self.0 << 1 | u16::from(phase)
+        (self.0 << 1) | u16::from(phase)
     }
 }
 

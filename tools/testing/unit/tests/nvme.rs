@@ -40,7 +40,7 @@ const CC: u32 = 0x14;
 const CSTS: u32 = 0x1c;
 
 /// nvme_enable_ctrl(): NVME_CC_IOSQES, NVME_CC_IOCQES, NVME_CC_ENABLE.
-const ENABLED: u32 = 6 << 16 | 4 << 20 | 1;
+const ENABLED: u32 = (6 << 16) | (4 << 20) | 1;
 
 fn rw(opcode: u8, lba: u64, blocks: u32, prps: [u64; 2]) -> Command {
     let mut rw = command(opcode, 1, prps);
@@ -60,7 +60,7 @@ fn identify(machine: &mut Machine, cns: u32, namespace: u32) -> Result<Vec<u8>, 
 
 fn log_page(machine: &mut Machine, page: u32, offset: u32, len: u32) -> Result<Vec<u8>, u16> {
     let mut get = command(GET_LOG_PAGE, u32::MAX, [DATA, DATA + 4096]);
-    get.dwords[0] = page | (len / 4 - 1) << 16;
+    get.dwords[0] = page | ((len / 4 - 1) << 16);
     get.dwords[2] = offset;
     machine.memory.fill(DATA, len as usize, 0xa5);
     machine.admin(&get)?;
@@ -93,18 +93,18 @@ fn u128_at(bytes: &[u8], at: usize) -> u128 {
 #[test]
 fn registers_after_power_on() {
     let machine = Machine::off(4);
-    let cap = u64::from(machine.register(CAP)) | u64::from(machine.register(CAP + 4)) << 32;
+    let cap = u64::from(machine.register(CAP)) | (u64::from(machine.register(CAP + 4)) << 32);
     // NVME_CAP_MQES, CQR, NVME_CAP_TIMEOUT, NVME_CAP_STRIDE, NVME_CAP_CSS, NVME_CAP_MPSMIN and
     // NVME_CAP_MPSMAX, and all other bits.
     assert_eq!(cap & 0xffff, 1023);
-    assert_eq!(cap >> 16 & 1, 1);
-    assert_eq!(cap >> 24 & 0xff, 2 * 60);
-    assert_eq!(cap >> 32 & 0xf, 0);
-    assert_eq!(cap >> 37 & 0xff, 1);
+    assert_eq!((cap >> 16) & 1, 1);
+    assert_eq!((cap >> 24) & 0xff, 2 * 60);
+    assert_eq!((cap >> 32) & 0xf, 0);
+    assert_eq!((cap >> 37) & 0xff, 1);
     assert_eq!(cap >> 48, 0);
-    assert_eq!(cap & !(0xffff | 1 << 16 | 0xff << 24 | 0xff << 37), 0);
+    assert_eq!(cap & !(0xffff | (1 << 16) | (0xff << 24) | (0xff << 37)), 0);
     // NVME_VS(1, 4, 0)
-    assert_eq!(machine.register(VS), 1 << 16 | 4 << 8);
+    assert_eq!(machine.register(VS), (1 << 16) | (4 << 8));
     assert_eq!((machine.register(CC), machine.register(CSTS)), (0, 0));
 }
 
@@ -173,7 +173,7 @@ fn identify_controller() {
     assert_eq!((id[512], id[513]), (0x66, 0x44));
     assert_eq!(u32_at(&id, 516), 1);
     // NVME_CTRL_ONCS_DSM, NVME_CTRL_ONCS_WRITE_ZEROES, NVME_CTRL_VWC_PRESENT
-    assert_eq!(u16_at(&id, 520) & 0x6f, 1 << 2 | 1 << 3);
+    assert_eq!(u16_at(&id, 520) & 0x6f, (1 << 2) | (1 << 3));
     assert_eq!(id[525] & 1, 1);
     let name = b"nqn.2014-08.org.nvmexpress:uuid:00112233-4455-6677-8899-aabbccddeeff\0";
     assert_eq!(&id[768..][..name.len()], name);
@@ -305,7 +305,7 @@ fn features_are_kept_until_a_reset() {
             assert_eq!(got, Ok(default));
         }
         // NVME_SC_FEATURE_NOT_SAVEABLE
-        let saved = features(&mut machine, SET_FEATURES, feature | 1 << 31, value);
+        let saved = features(&mut machine, SET_FEATURES, feature | (1 << 31), value);
         assert_eq!(saved, Err(0x10d | DNR));
         machine.restart(1);
         assert_eq!(
@@ -351,12 +351,12 @@ fn queues_that_can_not_be_created() {
     machine.start();
     let create = |machine: &mut Machine, opcode, id: u32, entries: u32, flags: u32, at| {
         let mut create = command(opcode, 0, [at, 0]);
-        create.dwords[0] = id | (entries - 1) << 16;
+        create.dwords[0] = id | ((entries - 1) << 16);
         create.dwords[1] = flags;
         machine.admin(&create)
     };
     // NVME_QUEUE_PHYS_CONTIG | NVME_CQ_IRQ_ENABLED, and the vector.
-    let flags = 3 | 1 << 16;
+    let flags = 3 | (1 << 16);
     let at = 0x8000;
     // NVME_SC_QID_INVALID, NVME_SC_QUEUE_SIZE, NVME_SC_INVALID_VECTOR, NVME_SC_PRP_INVALID_OFFSET
     for (id, entries, flags, at, status) in [
@@ -364,8 +364,8 @@ fn queues_that_can_not_be_created() {
         (3, 64, flags, at, 0x101),
         (1, 1, flags, at, 0x102),
         (1, 1025, flags, at, 0x102),
-        (1, 64, 3 | 3 << 16, at, 0x108),
-        (1, 64, 2 | 1 << 16, at, 0x02),
+        (1, 64, 3 | (3 << 16), at, 0x108),
+        (1, 64, 2 | (1 << 16), at, 0x02),
         (1, 64, flags, at + 512, 0x13),
     ] {
         let result = create(&mut machine, CREATE_CQ, id, entries, flags, at);
@@ -377,7 +377,7 @@ fn queues_that_can_not_be_created() {
     }
     // Without interrupts, the vector does not count.
     assert_eq!(
-        create(&mut machine, CREATE_CQ, 2, 64, 1 | 99 << 16, 0x9000),
+        create(&mut machine, CREATE_CQ, 2, 64, 1 | (99 << 16), 0x9000),
         Ok(0)
     );
     assert_eq!(create(&mut machine, CREATE_CQ, 1, 1024, flags, at), Ok(0));
@@ -387,15 +387,15 @@ fn queues_that_can_not_be_created() {
     );
     // NVME_SC_CQ_INVALID
     for (id, completion, status) in [(1, 0, 0x101), (1, 3, 0x101), (3, 1, 0x101)] {
-        let result = create(&mut machine, CREATE_SQ, id, 64, 1 | completion << 16, at);
+        let result = create(&mut machine, CREATE_SQ, id, 64, 1 | (completion << 16), at);
         assert_eq!(result, Err(status | DNR));
     }
     assert_eq!(
-        create(&mut machine, CREATE_SQ, 1, 64, 1 | 1 << 16, 0xa000),
+        create(&mut machine, CREATE_SQ, 1, 64, 1 | (1 << 16), 0xa000),
         Ok(0)
     );
     assert_eq!(
-        create(&mut machine, CREATE_SQ, 1, 64, 1 | 1 << 16, 0xa000),
+        create(&mut machine, CREATE_SQ, 1, 64, 1 | (1 << 16), 0xa000),
         Err(0x101 | DNR)
     );
 
@@ -411,7 +411,7 @@ fn queues_that_can_not_be_created() {
     }
     assert_eq!(delete(&mut machine, DELETE_SQ, 1), Ok(0));
     assert_eq!(
-        create(&mut machine, CREATE_SQ, 1, 64, 1 | 1 << 16, 0xa000),
+        create(&mut machine, CREATE_SQ, 1, 64, 1 | (1 << 16), 0xa000),
         Ok(0)
     );
     assert_eq!(delete(&mut machine, DELETE_SQ, 1), Ok(0));
@@ -419,7 +419,7 @@ fn queues_that_can_not_be_created() {
     assert_eq!(delete(&mut machine, DELETE_CQ, 1), Err(0x101 | DNR));
     // NVME_SC_CQ_INVALID
     assert_eq!(
-        create(&mut machine, CREATE_SQ, 1, 64, 1 | 1 << 16, 0xa000),
+        create(&mut machine, CREATE_SQ, 1, 64, 1 | (1 << 16), 0xa000),
         Err(0x100 | DNR)
     );
 }
@@ -761,7 +761,7 @@ fn a_disk_that_grows() {
     let events = machine.completions(0);
     assert_eq!(events.len(), 1);
     // NVME_AER_NOTICE, NVME_AER_NOTICE_NS_CHANGED, NVME_LOG_CHANGED_NS
-    assert_eq!((events[0].status, events[0].result), (0, 2 | 4 << 16));
+    assert_eq!((events[0].status, events[0].result), (0, 2 | (4 << 16)));
     assert_eq!(machine.controller.take_vectors(), [1, 0]);
     // Told once, until the log page is read.
     machine.controller.resize(BLOCKS * 3);
@@ -1053,7 +1053,7 @@ fn delete_under_load() {
     delete.dwords[0] = 1;
     assert_eq!(machine.admin(&delete), Err(0x101 | DNR));
     let mut create = command(CREATE_SQ, 0, [0x8000, 0]);
-    (create.dwords[0], create.dwords[1]) = (1 | 63 << 16, 1 | 1 << 16);
+    (create.dwords[0], create.dwords[1]) = (1 | (63 << 16), 1 | (1 << 16));
     assert_eq!(machine.admin(&create), Err(0x101 | DNR));
 
     machine.release_some(5);
@@ -1085,16 +1085,16 @@ fn shutdown() {
         machine.write(CC, ENABLED | notification);
         machine.look();
         // NVME_CSTS_SHST_OCCUR
-        assert_eq!(machine.register(CSTS), 1 | 1 << 2);
+        assert_eq!(machine.register(CSTS), 1 | (1 << 2));
         assert_eq!(machine.storage.last, Some(write(0, 1)));
         machine.release();
         machine.look();
         assert_eq!(machine.storage.last, Some(Operation::Flush));
-        assert_eq!(machine.register(CSTS), 1 | 1 << 2);
+        assert_eq!(machine.register(CSTS), 1 | (1 << 2));
         assert_eq!(machine.completions(1).len(), 1);
         machine.release();
         machine.look();
-        assert_eq!(machine.register(CSTS), 1 | 2 << 2);
+        assert_eq!(machine.register(CSTS), 1 | (2 << 2));
         // Once.
         machine.look();
         assert_eq!(machine.controller.outstanding(), 0);
@@ -1109,7 +1109,7 @@ fn shutdown() {
         machine.look();
         machine.release();
         machine.look();
-        assert_eq!(machine.register(CSTS), 1 | 2 << 2);
+        assert_eq!(machine.register(CSTS), 1 | (2 << 2));
         machine.restart(1);
         assert_eq!(machine.controller.counters().unsafe_shutdowns, 0);
     }

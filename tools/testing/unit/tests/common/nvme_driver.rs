@@ -377,7 +377,7 @@ impl Machine {
     /// nvme_pci_configure_admin_queue(): AQA, ASQ and ACQ.
     pub fn set_admin_queues(&self) {
         let last = u32::from(ADMIN_DEPTH - 1);
-        self.write(0x24, last | last << 16);
+        self.write(0x24, last | (last << 16));
         for (register, address) in [(0x28, ADMIN_SQ), (0x30, ADMIN_CQ)] {
             self.write(register, address as u32);
             self.write(register + 4, (address >> 32) as u32);
@@ -395,8 +395,8 @@ impl Machine {
         self.queues = vec![Queue::new(ADMIN_SQ, ADMIN_CQ, ADMIN_DEPTH, ADMIN_DEPTH)];
         self.set_admin_queues();
         // nvme_enable_ctrl(): NVME_CC_IOSQES, NVME_CC_IOCQES, NVME_CC_ENABLE
-        self.write(0x14, 6 << 16 | 4 << 20);
-        self.write(0x14, 6 << 16 | 4 << 20 | 1);
+        self.write(0x14, (6 << 16) | (4 << 20));
+        self.write(0x14, (6 << 16) | (4 << 20) | 1);
         self.look();
         assert_eq!(self.register(0x1c), 1);
     }
@@ -418,8 +418,8 @@ impl Machine {
             let sq = QUEUES + u64::from(id) * 0x3000;
             let cq = sq + 0x2000;
             // NVME_QUEUE_PHYS_CONTIG, NVME_CQ_IRQ_ENABLED
-            self.create(0x05, id, cq_depth, cq, 3 | u32::from(id) << 16);
-            self.create(0x01, id, sq_depth, sq, 1 | u32::from(id) << 16);
+            self.create(0x05, id, cq_depth, cq, 3 | (u32::from(id) << 16));
+            self.create(0x01, id, sq_depth, sq, 1 | (u32::from(id) << 16));
             // nvme_init_queue()
             self.memory.fill(cq, usize::from(cq_depth) * 16, 0);
             self.queues.push(Queue::new(sq, cq, sq_depth, cq_depth));
@@ -429,12 +429,12 @@ impl Machine {
     /// Creates queues that the driver does not use by itself.
     pub fn create_queue_at(&mut self, id: u16, cq: u64, sq: u64) {
         self.create(0x05, id, DEPTH, cq, 1);
-        self.create(0x01, id, DEPTH, sq, 1 | u32::from(id) << 16);
+        self.create(0x01, id, DEPTH, sq, 1 | (u32::from(id) << 16));
     }
 
     fn create(&mut self, opcode: u8, id: u16, depth: u16, at: u64, flags: u32) {
         let mut create = command(opcode, 0, [at, 0]);
-        create.dwords[0] = u32::from(id) | u32::from(depth - 1) << 16;
+        create.dwords[0] = u32::from(id) | (u32::from(depth - 1) << 16);
         create.dwords[1] = flags;
         assert_eq!(self.admin(&create), Ok(0));
     }
