@@ -15,7 +15,7 @@ pub(super) struct Answer<'a, M> {
 
 impl<'a, M: SystemMemory> Answer<'a, M> {
     /// Fills the data with zeros. It is the part of the structure from `offset` on.
-    pub fn new(memory: &'a M, data: &'a Data, offset: u64) -> Result<Self, OutOfReach> {
+    pub(super) fn new(memory: &'a M, data: &'a Data, offset: u64) -> Result<Self, OutOfReach> {
         const ZEROS: [u8; 256] = [0; 256];
         for at in (0..data.len() as u32).step_by(ZEROS.len()) {
             data.scatter_at(memory, at, &ZEROS)?;
@@ -28,7 +28,7 @@ impl<'a, M: SystemMemory> Answer<'a, M> {
     }
 
     /// Sets the field at `at` in the structure, or as much of it as was asked for.
-    pub fn put(&self, at: u64, field: &[u8]) -> Result<(), OutOfReach> {
+    pub(super) fn put(&self, at: u64, field: &[u8]) -> Result<(), OutOfReach> {
         let skipped = self.offset.saturating_sub(at);
         let field = usize::try_from(skipped).ok().and_then(|at| field.get(at..));
         let to = u32::try_from(at.saturating_sub(self.offset));

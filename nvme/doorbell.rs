@@ -47,7 +47,7 @@ impl Doorbell {
     /// The doorbell of a queue that is being created. Register, shadow and event index become 0: the
     /// driver rings only after the queue is there, and Linux does not clear what the queue of that
     /// identifier had before (`nvme_init_queue()`).
-    pub fn new(
+    pub(super) fn new(
         queue: u16,
         completion: bool,
         registers: &impl Registers,
@@ -69,7 +69,7 @@ impl Doorbell {
 
     /// Forgets the shadow that was there before: the driver has just set up another, which has zeros
     /// for each doorbell that it does not use.
-    pub fn change_shadow(&mut self) {
+    pub(super) fn change_shadow(&mut self) {
         self.is_shadowed = false;
     }
 
@@ -79,7 +79,7 @@ impl Doorbell {
     /// shadow. So the register counts while the shadow is 0, and never again after that. The register
     /// is read first: if a driver that uses the shadow has written the register, it has written the
     /// shadow before.
-    pub fn look(
+    pub(super) fn look(
         &mut self,
         registers: &impl Registers,
         memory: &impl SystemMemory,

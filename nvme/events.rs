@@ -29,7 +29,7 @@ pub(super) struct Events {
 
 impl Events {
     /// Holds the request `command`. Returns whether there was room.
-    pub fn hold(&mut self, command: u16) -> bool {
+    pub(super) fn hold(&mut self, command: u16) -> bool {
         let place = self.held.get_mut(self.count);
         let has_room = place.is_some();
         if let Some(place) = place {
@@ -40,13 +40,13 @@ impl Events {
     }
 
     /// The namespace has changed.
-    pub fn change_namespace(&mut self) {
+    pub(super) fn change_namespace(&mut self) {
         self.is_pending = true;
         self.is_listed = true;
     }
 
     /// Returns a request that the change is to be told by.
-    pub fn take_notice(&mut self) -> Option<u16> {
+    pub(super) fn take_notice(&mut self) -> Option<u16> {
         if !self.is_pending || self.is_masked {
             return None;
         }
@@ -59,12 +59,12 @@ impl Events {
     }
 
     /// Returns whether the Changed Namespace List has the namespace.
-    pub fn is_listed(&self) -> bool {
+    pub(super) fn is_listed(&self) -> bool {
         self.is_listed
     }
 
     /// The driver has read the Changed Namespace List.
-    pub fn clear_list(&mut self) {
+    pub(super) fn clear_list(&mut self) {
         self.is_pending = false;
         self.is_masked = false;
         self.is_listed = false;

@@ -45,7 +45,7 @@ pub(super) struct Limits {
 
 impl Features {
     /// The values after a reset.
-    pub const DEFAULT: Features = Features {
+    pub(super) const DEFAULT: Features = Features {
         arbitration: 0,
         thresholds: [WARNING_TEMPERATURE, 0],
         error_recovery: 0,
@@ -56,17 +56,17 @@ impl Features {
     };
 
     /// Returns whether writes may be cached.
-    pub fn has_write_cache(&self) -> bool {
+    pub(super) fn has_write_cache(&self) -> bool {
         self.write_cache != 0
     }
 
     /// Returns whether the driver wants to know of changes of the namespace.
-    pub fn has_namespace_notices(&self) -> bool {
+    pub(super) fn has_namespace_notices(&self) -> bool {
         self.async_events & NAMESPACE_NOTICES != 0
     }
 
     /// Get Features, Base 5.13: returns dword 0 of the completion.
-    pub fn get(&self, dwords: [u32; 2], limits: Limits) -> Result<u32, Status> {
+    pub(super) fn get(&self, dwords: [u32; 2], limits: Limits) -> Result<u32, Status> {
         let [dword10, dword11] = dwords;
         let feature = dword10 as u8;
         // Base 5.13, Select (SEL), bits 10:8. Nothing can be saved: what is saved is the default.
@@ -95,7 +95,7 @@ impl Features {
     }
 
     /// Set Features, Base 5.21: returns dword 0 of the completion.
-    pub fn set(&mut self, dwords: [u32; 2], limits: Limits) -> Result<u32, Status> {
+    pub(super) fn set(&mut self, dwords: [u32; 2], limits: Limits) -> Result<u32, Status> {
         let [dword10, value] = dwords;
         let feature = dword10 as u8;
         capabilities(feature)?;

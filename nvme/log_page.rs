@@ -69,7 +69,7 @@ pub(super) struct ErrorLog {
 
 impl ErrorLog {
     /// Adds an error.
-    pub fn add(&mut self, entry: ErrorEntry) {
+    pub(super) fn add(&mut self, entry: ErrorEntry) {
         self.entries.rotate_right(1);
         if let Some(first) = self.entries.first_mut() {
             *first = Some(entry);
@@ -78,7 +78,7 @@ impl ErrorLog {
     }
 
     /// Base 5.14.1.1, Error Information.
-    pub fn put(&self, answer: &Answer<'_, impl SystemMemory>) -> Result<(), OutOfReach> {
+    pub(super) fn put(&self, answer: &Answer<'_, impl SystemMemory>) -> Result<(), OutOfReach> {
         for (index, entry) in self.entries.iter().enumerate() {
             let Some(entry) = entry else { break };
             let at = index as u64 * ERROR_ENTRY_LEN;

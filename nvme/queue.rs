@@ -45,7 +45,7 @@ pub(super) struct InvalidDoorbell;
 
 impl SubmissionQueue {
     /// A queue of `entries` entries at `base`.
-    pub fn new(base: u64, entries: u16, completion: u16, doorbell: Doorbell) -> Self {
+    pub(super) fn new(base: u64, entries: u16, completion: u16, doorbell: Doorbell) -> Self {
         SubmissionQueue {
             base,
             entries,
@@ -59,17 +59,17 @@ impl SubmissionQueue {
     }
 
     /// The next entry to take.
-    pub fn head(&self) -> u16 {
+    pub(super) fn head(&self) -> u16 {
         self.head
     }
 
     /// Returns whether no command is left.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.head == self.tail
     }
 
     /// Sets the tail to the doorbell's value.
-    pub fn set_tail(&mut self, doorbell: u32) -> Result<(), InvalidDoorbell> {
+    pub(super) fn set_tail(&mut self, doorbell: u32) -> Result<(), InvalidDoorbell> {
         match u16::try_from(doorbell) {
             Ok(tail) if tail < self.entries => self.tail = tail,
             _ => return Err(InvalidDoorbell),
@@ -78,7 +78,7 @@ impl SubmissionQueue {
     }
 
     /// Takes the next command.
-    pub fn take(&mut self, memory: &impl SystemMemory) -> Result<Command, OutOfReach> {
+    pub(super) fn take(&mut self, memory: &impl SystemMemory) -> Result<Command, OutOfReach> {
         let mut entry = [0; COMMAND_LEN];
         memory.read(address(self.base, self.head, COMMAND_LEN)?, &mut entry)?;
         self.head = next(self.head, self.entries);
@@ -122,7 +122,7 @@ pub(super) struct Completion {
 
 impl CompletionQueue {
     /// A queue of `entries` entries at `base`.
-    pub fn new(base: u64, entries: u16, vector: Option<u16>, doorbell: Doorbell) -> Self {
+    pub(super) fn new(base: u64, entries: u16, vector: Option<u16>, doorbell: Doorbell) -> Self {
         CompletionQueue {
             base,
             entries,
@@ -137,7 +137,7 @@ impl CompletionQueue {
 
     /// Returns whether the queue has an entry for a further command. Base 4.1: a queue is full with
     /// one entry less than it has.
-    pub fn has_room(&self) -> bool {
+    pub(super) fn has_room(&self) -> bool {
         u32::from(self.used()) + u32::from(self.reserved) + 1 < u32::from(self.entries)
     }
 
@@ -147,7 +147,7 @@ impl CompletionQueue {
     }
 
     /// Sets the head to the doorbell's value, which lies between the head so far and the tail.
-    pub fn set_head(&mut self, doorbell: u32) -> Result<(), InvalidDoorbell> {
+    pub(super) fn set_head(&mut self, doorbell: u32) -> Result<(), InvalidDoorbell> {
         match u16::try_from(doorbell) {
             Ok(head)
                 if head < self.entries
@@ -165,7 +165,7 @@ impl CompletionQueue {
     /// The phase tag tells the driver that the entry is there (`nvme_cqe_pending()`), so all else
     /// is written first, with the tag of the round before; then the byte that has the tag. No part of
     /// a single byte can be seen before another.
-    pub fn post(
+    pub(super) fn post(
         &mut self,
         memory: &impl SystemMemory,
         completion: &Completion,
