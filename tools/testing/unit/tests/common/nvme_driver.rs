@@ -59,7 +59,7 @@ pub fn command(opcode: u8, namespace: u32, prps: [u64; 2]) -> Command {
 }
 
 impl Command {
-    fn bytes(&self) -> Vec<u8> {
+    pub fn bytes(&self) -> Vec<u8> {
         let mut bytes = vec![self.opcode, self.flags];
         bytes.extend(self.id.to_le_bytes());
         bytes.extend(self.namespace.to_le_bytes());
