@@ -17,8 +17,11 @@ impl<'a, M: SystemMemory> Answer<'a, M> {
     /// Fills the data with zeros. It is the part of the structure from `offset` on.
     pub(super) fn new(memory: &'a M, data: &'a Data, offset: u64) -> Result<Self, OutOfReach> {
         const ZEROS: [u8; 256] = [0; 256];
-        for at in (0..data.len() as u32).step_by(ZEROS.len()) {
-            data.scatter_at(memory, at, &ZEROS)?;
+        for (address, len) in data.segments() {
+            for at in (0..len).step_by(ZEROS.len()) {
+                let zeros = ZEROS.get(..(len - at) as usize).unwrap_or(&ZEROS);
+                memory.write(address.wrapping_add(at.into()), zeros)?;
+            }
         }
         Ok(Answer {
             memory,

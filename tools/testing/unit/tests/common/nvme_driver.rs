@@ -607,9 +607,8 @@ impl Machine {
     /// Returns what lies where [`Machine::scatter`] has pointed to.
     pub fn gather(&self, offset: u64, len: usize) -> Vec<u8> {
         let parts = parts(offset, len).into_iter();
-        parts
-            .flat_map(|(address, len)| self.memory.bytes(address, len))
-            .collect()
+        let parts = parts.map(|(address, len)| self.memory.bytes(address, len));
+        parts.collect::<Vec<_>>().concat()
     }
 }
 
