@@ -38,9 +38,10 @@ pub struct Controller<Q> {
     pub(super) state: State,
     /// CC as it was seen last.
     pub(super) configuration: Configuration,
-    /// CSTS as it should be, and as it was written last.
+    /// CSTS as it should be.
     pub(super) status: ControllerStatus,
-    pub(super) shown: ControllerStatus,
+    /// CSTS as it was written last, or [`None`] if it must be written again.
+    pub(super) shown: Option<ControllerStatus>,
     /// Counts resets. Requests from before the last one are not completed.
     pub(super) epoch: u32,
     /// Requests that the storage has, of all epochs.
@@ -101,7 +102,7 @@ impl<Q: DerefMut<Target = [QueuePair]>> Controller<Q> {
             state: State::Off,
             configuration: Configuration::default(),
             status: ControllerStatus::default(),
-            shown: ControllerStatus::default(),
+            shown: None,
             epoch: 0,
             outstanding: 0,
             is_flushing: false,
@@ -141,7 +142,6 @@ impl<Q: DerefMut<Target = [QueuePair]>> Controller<Q> {
         }
         self.forget();
         self.status = ControllerStatus::default();
-        self.shown = self.status;
         self.state = State::Off;
     }
 
@@ -185,6 +185,12 @@ impl<Q: DerefMut<Target = [QueuePair]>> Controller<Q> {
         &self.counters
     }
 
+    /// Returns whether the driver has set up shadow doorbells. If not, only a thorough look finds I/O
+    /// commands. For admin commands, Linux never uses shadows.
+    pub fn has_shadows(&self) -> bool {
+        self.shadows.is_some()
+    }
+
     /// Returns the number of requests that the storage has.
     pub fn outstanding(&self) -> u32 {
         self.outstanding
@@ -207,6 +213,8 @@ impl<Q: DerefMut<Target = [QueuePair]>> Controller<Q> {
         let status = token.operation.status(outcome);
         match outcome {
             Outcome::Success => self.count(&token.operation),
+            // These are mistakes of the driver.
+            Outcome::OutOfReach | Outcome::LbaOutOfRange => {}
             _ => self.log(&token, status),
         }
         if token.epoch != self.epoch {
@@ -300,6 +308,7 @@ impl<Q: DerefMut<Target = [QueuePair]>> Controller<Q> {
         self.events = Events::default();
         self.is_flushing = false;
         self.vectors = [0; 2];
+        self.shown = None;
     }
 
     /// The number of queue pairs, the admin queues included.

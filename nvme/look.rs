@@ -71,10 +71,10 @@ impl<Q: DerefMut<Target = [QueuePair]>> Controller<Q> {
                 self.fail();
             }
         }
-        if self.status != self.shown {
+        if self.shown != Some(self.status) {
             memory.barrier();
             registers::set_status(registers, self.status);
-            self.shown = self.status;
+            self.shown = Some(self.status);
         }
         looked
     }
@@ -102,6 +102,7 @@ impl<Q: DerefMut<Target = [QueuePair]>> Controller<Q> {
         memory.barrier();
         registers::clear_doorbells(registers, self.queue_count());
         self.status = ControllerStatus::default();
+        self.shown = None;
         let queues = registers::admin_queues(registers);
         match queues.filter(|_| self.configuration.is_supported()) {
             Some(queues) if self.create_admin_queues(registers, memory, &queues).is_ok() => {

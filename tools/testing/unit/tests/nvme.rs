@@ -10,7 +10,7 @@ use mint_unit::nvme::storage::Operation;
 
 #[path = "common/nvme_driver.rs"]
 mod nvme_driver;
-use nvme_driver::{command, Command, Machine, BLOCKS, DATA, MEMORY_LEN};
+use nvme_driver::{command, Access, Command, Machine, BLOCKS, DATA, MEMORY_LEN};
 
 const DNR: u16 = 0x4000;
 
@@ -669,18 +669,18 @@ fn errors_of_the_storage() {
     let mut read = rw(READ, 77, 1, [DATA, 0]);
     read.id = 0x1234;
     assert_eq!(machine.io(1, &read), 0x281 | DNR);
-    assert_eq!(machine.controller.counters().errors, 13);
+    assert_eq!(machine.controller.counters().errors, 11);
 
     // struct nvme_smart_log: media_errors, num_err_log_entries
     let health = log_page(&mut machine, 2, 0, 512).unwrap();
-    assert_eq!((u128_at(&health, 160), u128_at(&health, 176)), (13, 13));
+    assert_eq!((u128_at(&health, 160), u128_at(&health, 176)), (11, 11));
     // The error log: count, queue, command, status, location, LBA, namespace; the latest first.
     let log = log_page(&mut machine, 1, 0, 256).unwrap();
-    assert_eq!(u64_at(&log, 0), 13);
+    assert_eq!(u64_at(&log, 0), 11);
     assert_eq!((u16_at(&log, 8), u16_at(&log, 10)), (1, 0x1234));
     assert_eq!(u16_at(&log, 12), (0x281 | DNR) << 1);
     assert_eq!((u64_at(&log, 16), u32_at(&log, 24)), (77, 1));
-    assert_eq!((u64_at(&log, 64), u64_at(&log, 192)), (12, 10));
+    assert_eq!((u64_at(&log, 64), u64_at(&log, 192)), (10, 8));
 }
 
 #[test]
@@ -815,6 +815,32 @@ fn queues_go_round() {
     assert_eq!(machine.controller.outstanding(), 0);
 }
 
+/// All of a completion is there before its phase tag is.
+#[test]
+fn the_phase_tag_comes_last() {
+    let mut machine = Machine::new(1);
+    for round in 0..200 {
+        machine.submit(1, &rw(READ, round, 1, [DATA, 0]));
+        machine.look();
+        machine.memory.trace.borrow_mut().clear();
+        machine.controller.take_vectors();
+        machine.release();
+        let trace = machine.memory.trace.borrow();
+        let [.., Access::Write(at, entry), Access::Barrier, Access::Write(tag_at, tag)] =
+            &trace[..]
+        else {
+            panic!("{trace:x?}");
+        };
+        assert_eq!((*tag_at, tag.len()), (at + 14, 1));
+        assert_eq!(tag[0] ^ entry[14], 1);
+        // The entry that was there had the same tag as what is written first.
+        let phase = round / 64 % 2 == 0;
+        assert_eq!(tag[0] & 1 == 1, phase);
+        drop(trace);
+        assert_eq!(machine.completions(1).len(), 1);
+    }
+}
+
 /// A command is taken only if there is room for its completion.
 #[test]
 fn a_driver_that_takes_no_completions() {
@@ -893,7 +919,9 @@ fn budget() {
 #[test]
 fn shadow_doorbells() {
     let mut machine = Machine::new(2);
+    assert!(!machine.controller.has_shadows());
     assert_eq!(machine.set_shadows(), Ok(0));
+    assert!(machine.controller.has_shadows());
     let mut written = 0;
     for round in 0..300u32 {
         let queue = 1 + round as u16 % 2;
@@ -994,6 +1022,21 @@ fn reset_under_load() {
         machine.set_shadows().unwrap();
         assert_eq!(machine.io(1, &rw(READ, 0, 1, [DATA, 0])), 0);
     }
+}
+
+/// What somebody has written to CSTS does not keep the next driver from starting.
+#[test]
+fn reset_after_nonsense_in_the_status() {
+    let mut machine = Machine::new(1);
+    machine.write(CSTS, u32::MAX);
+    machine.write(CC, 0);
+    machine.look();
+    assert_eq!(machine.register(CSTS), 0);
+    machine.write(CSTS, u32::MAX);
+    machine.set_admin_queues();
+    machine.write(CC, ENABLED);
+    machine.look();
+    assert_eq!(machine.register(CSTS), 1);
 }
 
 /// A kernel that starts where another one was (kexec): CC.EN is set, old queues are there.

@@ -79,23 +79,34 @@ pub struct Completion {
     pub status: u16,
 }
 
-pub struct Memory(RefCell<Vec<u8>>);
+/// What the controller has done to memory.
+#[derive(Debug)]
+pub enum Access {
+    Write(u64, Vec<u8>),
+    Barrier,
+}
+
+pub struct Memory {
+    bytes: RefCell<Vec<u8>>,
+    /// Short writes, and barriers.
+    pub trace: RefCell<Vec<Access>>,
+}
 
 impl Memory {
     pub fn bytes(&self, at: u64, len: usize) -> Vec<u8> {
-        self.0.borrow()[at as usize..][..len].to_vec()
+        self.bytes.borrow()[at as usize..][..len].to_vec()
     }
 
     pub fn all(&self) -> Vec<u8> {
-        self.0.borrow().clone()
+        self.bytes.borrow().clone()
     }
 
     pub fn put(&self, at: u64, bytes: &[u8]) {
-        self.0.borrow_mut()[at as usize..][..bytes.len()].copy_from_slice(bytes);
+        self.bytes.borrow_mut()[at as usize..][..bytes.len()].copy_from_slice(bytes);
     }
 
     pub fn fill(&self, at: u64, len: usize, byte: u8) {
-        self.0.borrow_mut()[at as usize..][..len].fill(byte);
+        self.bytes.borrow_mut()[at as usize..][..len].fill(byte);
     }
 
     fn u32(&self, at: u64) -> u32 {
@@ -105,21 +116,27 @@ impl Memory {
 
 impl SystemMemory for Memory {
     fn read(&self, address: u64, out: &mut [u8]) -> Result<(), OutOfReach> {
-        let memory = self.0.borrow();
+        let memory = self.bytes.borrow();
         let from = memory.get(address as usize..).ok_or(OutOfReach)?;
         out.copy_from_slice(from.get(..out.len()).ok_or(OutOfReach)?);
         Ok(())
     }
 
     fn write(&self, address: u64, bytes: &[u8]) -> Result<(), OutOfReach> {
-        let mut memory = self.0.borrow_mut();
+        let mut memory = self.bytes.borrow_mut();
         let to = memory.get_mut(address as usize..).ok_or(OutOfReach)?;
         let to = to.get_mut(..bytes.len()).ok_or(OutOfReach)?;
         to.copy_from_slice(bytes);
+        if bytes.len() <= 16 {
+            let access = Access::Write(address, bytes.to_vec());
+            self.trace.borrow_mut().push(access);
+        }
         Ok(())
     }
 
-    fn barrier(&self) {}
+    fn barrier(&self) {
+        self.trace.borrow_mut().push(Access::Barrier);
+    }
 }
 
 /// BAR 0.
@@ -282,7 +299,10 @@ impl Machine {
         let mut controller = Controller::new(disk(), vec![QueuePair::default(); io_queues + 1]);
         controller.power_on(&bar);
         Machine {
-            memory: Memory(RefCell::new(vec![0; MEMORY_LEN])),
+            memory: Memory {
+                bytes: RefCell::new(vec![0; MEMORY_LEN]),
+                trace: RefCell::default(),
+            },
             bar,
             storage: TestStorage {
                 bytes: vec![0; BLOCKS as usize * 512],
