@@ -23,7 +23,7 @@ use std::collections::HashMap;
 
 // NVME_REG_CC, and its value in nvme_enable_ctrl().
 const CC: u32 = 0x14;
-const ENABLED: u32 = 6 << 16 | 4 << 20 | 1;
+const ENABLED: u32 = (6 << 16) | (4 << 20) | 1;
 
 // enum nvme_opcode
 const FLUSH: u8 = 0x00;
@@ -60,8 +60,8 @@ fn check_good_driver(input: &mut Input<'_>) {
         // Few blocks, so that they are met again; the last one is that of the disk.
         let lba = BLOCKS - 512 + u64::from(input.u8());
         let count = 1 + u32::from(input.u8());
-        let offset = u64::from(input.u16()) % 4096 & !3;
-        let list_at = 0x7000 + (u64::from(input.u16()) % 4096 & !7);
+        let offset = (u64::from(input.u16()) % 4096) & !3;
+        let list_at = 0x7000 + ((u64::from(input.u16()) % 4096) & !7);
         let len = count as usize * 512;
         let range = lba..lba + u64::from(count);
         match step % 8 {
@@ -294,7 +294,7 @@ impl Hostile {
         match input.u8() % 16 {
             0 => self
                 .bar
-                .write(u32::from(input.u16()) % 0x2000 & !3, input.u32()),
+                .write((u32::from(input.u16()) % 0x2000) & !3, input.u32()),
             1 => self.bar.write(CC, ENABLED ^ (1 << (input.u8() % 32))),
             2 => {
                 let doorbell = 0x1000 + u32::from(input.u8() % 14) * 4;
@@ -341,7 +341,7 @@ impl Hostile {
         self.tails.fill(0);
         let last = u32::from(DEPTH - 1);
         for (register, value) in [
-            (0x24, last | last << 16),
+            (0x24, last | (last << 16)),
             (0x28, sq(0) as u32),
             (0x2c, 0),
             (0x30, cq(0) as u32),
@@ -354,8 +354,8 @@ impl Hostile {
         for queue in 1..=self.queues {
             for (opcode, at, flags) in [(5, cq(queue), 3), (1, sq(queue), 1)] {
                 let mut create = command(opcode, 0, [at, 0]);
-                create.dwords[0] = u32::from(queue) | last << 16;
-                create.dwords[1] = flags | u32::from(queue) << 16;
+                create.dwords[0] = u32::from(queue) | (last << 16);
+                create.dwords[1] = flags | (u32::from(queue) << 16);
                 self.submit(0, &create);
                 self.look(true, 4);
                 // All completions are taken.
@@ -438,7 +438,7 @@ fn wild_command(input: &mut Input<'_>) -> Command {
         *dword = match input.u8() % 4 {
             0 => 0,
             1 => input.u8().into(),
-            2 => u32::from(input.u8()) | u32::from(input.u8()) << 16,
+            2 => u32::from(input.u8()) | (u32::from(input.u8()) << 16),
             _ => input.u32(),
         };
     }

@@ -1072,6 +1072,24 @@ fn power_off_with_requests_under_way() {
     assert_eq!((u128_at(&health, 112), u128_at(&health, 144)), (2, 1));
 }
 
+/// What comes back late is not taken for a command of the next driver.
+#[test]
+fn power_on_with_requests_under_way() {
+    let mut machine = Machine::new(1);
+    machine.submit(1, &rw(READ, 0, 1, [DATA, 0]));
+    machine.look();
+    machine.restart(1);
+    machine.submit(1, &rw(READ, 0, 1, [DATA, 0]));
+    machine.look();
+    assert_eq!(machine.controller.outstanding(), 2);
+    machine.release_some(1);
+    assert!(machine.completions(1).is_empty());
+    assert_eq!(machine.storage.stale, 1);
+    machine.release();
+    assert_eq!(machine.completions(1).len(), 1);
+    assert_eq!(machine.storage.stale, 1);
+}
+
 /// nvme_delete_io_queues(): all at once, with commands under way.
 #[test]
 fn delete_under_load() {
