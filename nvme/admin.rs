@@ -231,7 +231,8 @@ impl<Q: DerefMut<Target = [QueuePair]>> Controller<Q> {
     ) -> Result<(), Status> {
         let page = command.dword(10) as u8;
         let page_len = log_page::len(page).ok_or(status::INVALID_LOG_PAGE)?;
-        // NUMD, in dwords and 0's based: bits 31:16 of dword 10, and above them bits 15:0 of dword 11.
+        // NUMD, in dwords and 0's based: bits 31:16 of dword 10, and above them bits 15:0 of dword
+        // 11.
         let dwords = (command.dword(10) >> 16) | (command.dword(11) << 16);
         let len = dwords
             .checked_add(1)

@@ -93,8 +93,8 @@ impl From<InvalidDoorbell> for Fatal {
 }
 
 impl<Q: DerefMut<Target = [QueuePair]>> Controller<Q> {
-    /// A controller that is off. `queues` has an element for the admin queues, and one for each pair
-    /// of I/O queues, up to [`MAX_IO_QUEUES`].
+    /// A controller that is off. `queues` has an element for the admin queues, and one for each
+    /// pair of I/O queues, up to [`MAX_IO_QUEUES`].
     pub fn new(disk: Disk, queues: Q) -> Self {
         Controller {
             disk,
@@ -185,8 +185,8 @@ impl<Q: DerefMut<Target = [QueuePair]>> Controller<Q> {
         &self.counters
     }
 
-    /// Returns whether the driver has set up shadow doorbells. If not, only a thorough look finds I/O
-    /// commands. For admin commands, Linux never uses shadows.
+    /// Returns whether the driver has set up shadow doorbells. If not, only a thorough look finds
+    /// I/O commands. For admin commands, Linux never uses shadows.
     pub fn has_shadows(&self) -> bool {
         self.shadows.is_some()
     }
@@ -196,8 +196,8 @@ impl<Q: DerefMut<Target = [QueuePair]>> Controller<Q> {
         self.outstanding
     }
 
-    /// Returns whether the data of a request may still be copied from or to the successor's memory. The
-    /// driver may use it for something else after a reset.
+    /// Returns whether the data of a request may still be copied from or to the successor's memory.
+    /// The driver may use it for something else after a reset.
     pub fn is_current(&self, token: &Token) -> bool {
         token.epoch == self.epoch && matches!(self.state, State::Ready)
     }

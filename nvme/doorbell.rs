@@ -7,9 +7,9 @@
 //! which the controller writes to the EventIdx buffer.
 //!
 //! Each look reads the shadows, so no doorbell is lost, whether the driver writes the register or
-//! not: a look that comes too early for a doorbell is followed by another one. So the controller needs
-//! no register to be written, and leaves all event indexes at 0. Linux then writes a register once in
-//! each round of a queue, as the value goes from 0 upwards (`nvme_dbbuf_need_event()`,
+//! not: a look that comes too early for a doorbell is followed by another one. So the controller
+//! needs no register to be written, and leaves all event indexes at 0. Linux then writes a register
+//! once in each round of a queue, as the value goes from 0 upwards (`nvme_dbbuf_need_event()`,
 //! drivers/nvme/host/pci.c), and saves the uncached accesses in between.
 //!
 //! A command is in its queue before the doorbell has its value: Linux has a `wmb()` before it
@@ -17,7 +17,8 @@
 //! this side, [`SystemMemory::barrier`] lies between a look at doorbells and reading commands.
 //!
 //! Whoever sleeps until the line of a shadow changes (MONITOR, MWAIT) must look once more after
-//! MONITOR. The driver's `mb()` behind the shadow is not needed then: MONITOR sees the write itself.
+//! MONITOR. The driver's `mb()` behind the shadow is not needed then: MONITOR sees the write
+//! itself.
 
 use crate::memory_device::access::{OutOfReach, Registers, SystemMemory};
 use crate::nvme::registers;
@@ -44,9 +45,9 @@ pub(super) struct Doorbell {
 }
 
 impl Doorbell {
-    /// The doorbell of a queue that is being created. Register, shadow and event index become 0: the
-    /// driver rings only after the queue is there, and Linux does not clear what the queue of that
-    /// identifier had before (`nvme_init_queue()`).
+    /// The doorbell of a queue that is being created. Register, shadow and event index become 0:
+    /// the driver rings only after the queue is there, and Linux does not clear what the queue of
+    /// that identifier had before (`nvme_init_queue()`).
     pub(super) fn new(
         queue: u16,
         completion: bool,
@@ -67,8 +68,8 @@ impl Doorbell {
         Ok(doorbell)
     }
 
-    /// Forgets the shadow that was there before: the driver has just set up another, which has zeros
-    /// for each doorbell that it does not use.
+    /// Forgets the shadow that was there before: the driver has just set up another, which has
+    /// zeros for each doorbell that it does not use.
     pub(super) fn change_shadow(&mut self) {
         self.is_shadowed = false;
     }
@@ -76,9 +77,9 @@ impl Doorbell {
     /// Returns the doorbell's value. Looks at the register only if `thorough`.
     ///
     /// A driver that uses the shadow rarely writes the register, one that does not never writes the
-    /// shadow. So the register counts while the shadow is 0, and never again after that. The register
-    /// is read first: if a driver that uses the shadow has written the register, it has written the
-    /// shadow before.
+    /// shadow. So the register counts while the shadow is 0, and never again after that. The
+    /// register is read first: if a driver that uses the shadow has written the register, it has
+    /// written the shadow before.
     pub(super) fn look(
         &mut self,
         registers: &impl Registers,

@@ -21,7 +21,8 @@ pub(super) struct Events {
     count: usize,
     /// The change was not told yet.
     is_pending: bool,
-    /// The change was told, and the driver has not read the log page. No further one is told till then.
+    /// The change was told, and the driver has not read the log page. No further one is told till
+    /// then.
     is_masked: bool,
     /// The Changed Namespace List has the namespace.
     is_listed: bool,

@@ -151,8 +151,8 @@ fn capabilities(feature: u8) -> Result<u32, Status> {
     }
 }
 
-/// Temperature Threshold, Base 5.21.1.4: which one is meant by TMPSEL, bits 19:16, and THSEL, 21:20.
-/// There is the composite temperature alone.
+/// Temperature Threshold, Base 5.21.1.4: which one is meant by TMPSEL, bits 19:16, and THSEL,
+/// 21:20. There is the composite temperature alone.
 fn threshold(dword11: u32) -> Result<usize, Status> {
     match ((dword11 >> 16) & 0xf, (dword11 >> 20) & 3) {
         (0, 0) => Ok(0),
@@ -162,8 +162,8 @@ fn threshold(dword11: u32) -> Result<usize, Status> {
 }
 
 impl Limits {
-    /// Number of Queues, Base 5.21.1.7, 0's based: completion queues in bits 31:16, submission queues
-    /// in bits 15:0.
+    /// Number of Queues, Base 5.21.1.7, 0's based: completion queues in bits 31:16, submission
+    /// queues in bits 15:0.
     fn queues(&self) -> u32 {
         u32::from(self.io_queues.saturating_sub(1)) * 0x1_0001
     }

@@ -5,16 +5,17 @@
 //! A register that is written with the value that it has, or twice between two looks, can't be told
 //! from one that was not written so. This is what it means for each register:
 //!
-//! - **CC.EN**, cleared and set again: Base 3.1.5 has the driver wait for CSTS.RDY to become 0 before it
-//!   sets EN, which a look is needed for. Linux does so (`nvme_disable_ctrl()`, called by
+//! - **CC.EN**, cleared and set again: Base 3.1.5 has the driver wait for CSTS.RDY to become 0
+//!   before it sets EN, which a look is needed for. Linux does so (`nvme_disable_ctrl()`, called by
 //!   `nvme_pci_configure_admin_queue()` before it writes AQA, ASQ and ACQ).
-//! - **CC.EN**, found set by a kernel that starts where another one has run (a panic, or kexec): the
-//!   same function clears it first, whatever it was, and waits. So the old queues are gone before
-//!   the new kernel has queues. If Mint starts the kernel anew, [`Controller::power_on`] has
+//! - **CC.EN**, found set by a kernel that starts where another one has run (a panic, or kexec):
+//!   the same function clears it first, whatever it was, and waits. So the old queues are gone
+//!   before the new kernel has queues. If Mint starts the kernel anew, [`Controller::power_on`] has
 //!   cleared it before.
-//! - **CC.SHN**: a second shutdown only comes after a reset, which clears it (`nvme_disable_ctrl()`).
-//! - **Doorbells**: the value counts, not the write. A queue can't go round between two looks, as the
-//!   driver stops at the head that completions report.
+//! - **CC.SHN**: a second shutdown only comes after a reset, which clears it
+//!   (`nvme_disable_ctrl()`).
+//! - **Doorbells**: the value counts, not the write. A queue can't go round between two looks, as
+//!   the driver stops at the head that completions report.
 
 use core::ops::DerefMut;
 
@@ -34,14 +35,14 @@ const BURST: u32 = 8;
 pub struct Looked {
     /// The number of commands that were taken.
     pub commands: u32,
-    /// Whether the budget is used up: there may be more commands. If not, then all that is left waits
-    /// for the storage or for the driver.
+    /// Whether the budget is used up: there may be more commands. If not, then all that is left
+    /// waits for the storage or for the driver.
     pub is_busy: bool,
 }
 
 impl<Q: DerefMut<Target = [QueuePair]>> Controller<Q> {
-    /// Looks once, and takes up to `budget` commands. Looks at registers that the driver writes only
-    /// if `thorough`; otherwise only at shadow doorbells, which lie in ordinary memory.
+    /// Looks once, and takes up to `budget` commands. Looks at registers that the driver writes
+    /// only if `thorough`; otherwise only at shadow doorbells, which lie in ordinary memory.
     pub fn look(
         &mut self,
         registers: &impl Registers,

@@ -15,8 +15,8 @@ const MAX_PAGES: usize = (1 << MDTS) + 1;
 /// The length of a PRP entry.
 const ENTRY_LEN: usize = 8;
 
-/// The successor's memory that a command reads or writes. The addresses are the successor's: whether
-/// it owns them is only known at each access.
+/// The successor's memory that a command reads or writes. The addresses are the successor's:
+/// whether it owns them is only known at each access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Data {
     /// The address of the first byte, then those of the pages behind.
@@ -32,8 +32,8 @@ impl Data {
         len: 0,
     };
 
-    /// Reads where the `len` bytes of a command lie from its two PRP entries, and from a PRP list if
-    /// there is one. Base 4.3.
+    /// Reads where the `len` bytes of a command lie from its two PRP entries, and from a PRP list
+    /// if there is one. Base 4.3.
     ///
     /// # Errors
     ///
@@ -137,8 +137,8 @@ impl Data {
     }
 }
 
-/// Reads a PRP list that starts at `at`. Where more entries are needed than the rest of its page has,
-/// the last entry of the page is the address of the next page of the list.
+/// Reads a PRP list that starts at `at`. Where more entries are needed than the rest of its page
+/// has, the last entry of the page is the address of the next page of the list.
 fn read_list(memory: &impl SystemMemory, at: u64, out: &mut [u64]) -> Result<(), Status> {
     if at % ENTRY_LEN as u64 != 0 {
         return Err(status::PRP_OFFSET_INVALID);

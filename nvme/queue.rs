@@ -12,15 +12,16 @@ const COMPLETION_LEN: usize = 16;
 /// The byte of a completion queue entry that has the phase tag, in bit 0. Base 4.6.
 const PHASE_BYTE: usize = 14;
 
-/// The queues with one queue identifier. A controller gets one for its admin queues and one for each
-/// pair of I/O queues.
+/// The queues with one queue identifier. A controller gets one for its admin queues and one for
+/// each pair of I/O queues.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct QueuePair {
     pub(super) submission: Option<SubmissionQueue>,
     pub(super) completion: Option<CompletionQueue>,
 }
 
-/// A submission queue: the driver writes commands at the tail, the controller takes them at the head.
+/// A submission queue: the driver writes commands at the tail, the controller takes them at the
+/// head.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SubmissionQueue {
     base: u64,
@@ -163,8 +164,8 @@ impl CompletionQueue {
     /// Writes the completion of a command for which an entry was reserved.
     ///
     /// The phase tag tells the driver that the entry is there (`nvme_cqe_pending()`), so all else
-    /// is written first, with the tag of the round before; then the byte that has the tag. No part of
-    /// a single byte can be seen before another.
+    /// is written first, with the tag of the round before; then the byte that has the tag. No part
+    /// of a single byte can be seen before another.
     pub(super) fn post(
         &mut self,
         memory: &impl SystemMemory,

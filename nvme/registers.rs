@@ -24,7 +24,8 @@ pub const fn vectors(io_queues: u16) -> u16 {
     io_queues + 1
 }
 
-// Base 3.1, "Register Definition". The upper half of a 64-bit register lies 4 bytes behind the lower.
+// Base 3.1, "Register Definition". The upper half of a 64-bit register lies 4 bytes behind the
+// lower.
 const CAP: u32 = 0x00;
 const VS: u32 = 0x08;
 const CC: u32 = 0x14;
@@ -142,8 +143,8 @@ pub fn set_status(registers: &impl Registers, status: ControllerStatus) {
     registers.write(CSTS, status.value());
 }
 
-/// Reads AQA, ASQ and ACQ. Returns [`None`] for what Base 3.1.8 to 3.1.10 do not allow: queues of one
-/// entry, or not at the start of a page.
+/// Reads AQA, ASQ and ACQ. Returns [`None`] for what Base 3.1.8 to 3.1.10 do not allow: queues of
+/// one entry, or not at the start of a page.
 pub fn admin_queues(registers: &impl Registers) -> Option<AdminQueues> {
     let address = |at| u64::from(registers.read(at)) | (u64::from(registers.read(at + 4)) << 32);
     let aqa = registers.read(AQA);
