@@ -212,6 +212,27 @@ fn identify_namespace() {
     }
 }
 
+#[test]
+fn blocks_of_4_kib() {
+    let mut machine = Machine::off(1);
+    machine.disk(|disk| {
+        (disk.blocks, disk.block_shift) = (1000, 12);
+        disk.discard_zeroes = false;
+    });
+    machine.boot(1);
+    let id = identify(&mut machine, 0, 1).unwrap();
+    assert_eq!((u64_at(&id, 0), u128_at(&id, 48)), (1000, 1000 * 4096));
+    // DLFEAT, npwg, nows, lbaf[0].ds
+    assert_eq!((id[33], id[130]), (0, 12));
+    assert_eq!((u16_at(&id, 64), u16_at(&id, 72)), (0, 31));
+    // MDTS
+    let status = machine.io(1, &rw(READ, 0, 33, [DATA, 0x7000]));
+    assert_eq!(status, 0x02 | DNR);
+    machine.submit(1, &rw(READ, 0, 32, [DATA, 0x7000]));
+    machine.look();
+    assert_eq!(machine.controller.outstanding(), 1);
+}
+
 /// NVME_ID_CNS_NS_ACTIVE_LIST, NVME_ID_CNS_NS_DESC_LIST, and those of later versions.
 #[test]
 fn identify_lists() {
