@@ -8,3 +8,5 @@ pub mod boot_code;
 pub mod image_checks;
 pub mod input;
 pub mod kernel_code;
+#[path = "../../unit/tests/common/nvme_driver.rs"]
+pub mod nvme_driver;
