@@ -8,6 +8,7 @@
 
 pub(crate) mod acpi_processor;
 pub(crate) mod cpu_registers;
+pub(crate) mod disk_file;
 pub(crate) mod efi_tables;
 pub(crate) mod errno;
 pub(crate) mod file;
@@ -15,6 +16,7 @@ pub(crate) mod interrupt;
 pub(crate) mod io_port;
 pub(crate) mod kernel_mount;
 pub(crate) mod kobject;
+pub(crate) mod kthread;
 pub(crate) mod log;
 pub(crate) mod module_params;
 pub(crate) mod module_ref;

@@ -68,7 +68,12 @@ impl OpenFile {
         Ok(file)
     }
 
-    fn open_with(path: &CStr, flags: u32) -> Result<Self> {
+    /// Opens the file at `path` with `flags` of open(2), and the credentials of the caller.
+    ///
+    /// # Errors
+    ///
+    /// Those of open(2).
+    pub(super) fn open_with(path: &CStr, flags: u32) -> Result<Self> {
         // SAFETY: `path` is a valid C string.
         let file = unsafe { bindings::filp_open(path.as_char_ptr(), flags as c_int, 0) };
         // SAFETY: `filp_open()` returns a reference to an open file, or an error.
@@ -90,6 +95,30 @@ impl OpenFile {
         Ok(OpenFile(NonNull::new(from_err_ptr(file)?).ok_or(ENOENT)?))
     }
 
+    /// Returns a pointer to the file, which is open for as long as this lives.
+    pub(super) fn as_ptr(&self) -> *mut bindings::file {
+        self.0.as_ptr()
+    }
+
+    /// Returns what stat(2) says of the file, and what `mask` asks for on top of that.
+    ///
+    /// # Errors
+    ///
+    /// Those of stat(2).
+    pub(super) fn stat(&self, mask: u32) -> Result<bindings::kstat> {
+        let mut stat = bindings::kstat::default();
+        // SAFETY: By the type invariants the file is open, so its `f_path` is valid.
+        to_result(unsafe {
+            bindings::vfs_getattr(
+                &raw const (*self.0.as_ptr()).__bindgen_anon_1.f_path,
+                &mut stat,
+                bindings::STATX_BASIC_STATS | mask,
+                bindings::AT_STATX_SYNC_AS_STAT,
+            )
+        })?;
+        Ok(stat)
+    }
+
     /// Returns the identity of the file.
     ///
     /// # Errors
@@ -98,16 +127,7 @@ impl OpenFile {
     pub(crate) fn identity(&self) -> Result<Identity> {
         // Querying the ctime makes sure that the next change gets another one (multigrain
         // timestamps).
-        let mut stat = bindings::kstat::default();
-        // SAFETY: By the type invariants the file is open, so its `f_path` is valid.
-        to_result(unsafe {
-            bindings::vfs_getattr(
-                &raw const (*self.0.as_ptr()).__bindgen_anon_1.f_path,
-                &mut stat,
-                bindings::STATX_CTIME | bindings::STATX_INO | bindings::STATX_SIZE,
-                bindings::AT_STATX_SYNC_AS_STAT,
-            )
-        })?;
+        let stat = self.stat(0)?;
         Ok(Identity {
             device: stat.dev,
             inode: stat.ino,
@@ -119,7 +139,7 @@ impl OpenFile {
     /// Checks that this is a regular file with stored contents. The kernel makes up the contents of
     /// files in /proc and /sys when they are read, which may take any lock. Such file systems do
     /// not allow executables (SB_I_NOEXEC).
-    fn check_stored(&self) -> Result {
+    pub(super) fn check_stored(&self) -> Result {
         // SAFETY: By the type invariants the file is open, so its inode and its superblock are
         // valid.
         let (mode, flags) = unsafe {

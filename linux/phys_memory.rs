@@ -3,6 +3,7 @@
 //! Access to physical memory that the first OS itself does not use.
 
 use crate::memory::memmap::Range;
+use core::arch::asm;
 use kernel::{bindings, prelude::*};
 
 /// The maximum length of a part of a range that is mapped at once, in bytes.
@@ -120,20 +121,21 @@ impl Watched {
     ///
     /// `EINVAL` if not all of the bytes are in the mapping.
     pub(crate) fn read(&self, offset: usize, out: &mut [u8]) -> Result {
-        let mut from = self.part(offset, out.len())?;
-        let (words, rest) = out.split_at_mut(out.len() & !7);
-        for word in words.chunks_exact_mut(8) {
-            // SAFETY: The word lies within the part, and its type has an alignment of 1. The read
-            // is volatile, as the memory may change at any time.
-            let value = unsafe { from.cast::<Unaligned>().read_volatile() };
-            word.copy_from_slice(&value.0.to_ne_bytes());
-            from = from.wrapping_add(8);
-        }
-        for byte in rest {
-            // SAFETY: The byte lies within the part. The read is volatile, as above.
-            *byte = unsafe { from.read_volatile() };
-            from = from.wrapping_add(1);
-        }
+        let from = self.part(offset, out.len())?;
+        // SAFETY: `part()` has checked that these bytes are mapped, and `out` has as many.
+        unsafe { copy(out.as_mut_ptr(), from, out.len()) };
+        Ok(())
+    }
+
+    /// Copies `bytes` to the memory at `offset`.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if not all of the bytes are in the mapping.
+    pub(crate) fn write(&self, offset: usize, bytes: &[u8]) -> Result {
+        let to = self.part(offset, bytes.len())?.cast_mut();
+        // SAFETY: `part()` has checked that these bytes are mapped, and `bytes` has as many.
+        unsafe { copy(to, bytes.as_ptr(), bytes.len()) };
         Ok(())
     }
 
@@ -159,10 +161,104 @@ impl Watched {
     }
 }
 
-/// An unaligned word.
-#[derive(Clone, Copy)]
-#[repr(C, packed)]
-struct Unaligned(u64);
+/// Physical memory that is mapped uncached, as a CPU of a successor maps it at the same time.
+///
+/// # Invariants
+///
+/// `address` is the result of `ioremap()` for `len` bytes.
+pub(crate) struct Uncached {
+    address: *mut u8,
+    len: usize,
+}
+
+// SAFETY: A kernel mapping is valid in all threads.
+unsafe impl Send for Uncached {}
+// SAFETY: The memory is only accessed by volatile reads and writes of words.
+unsafe impl Sync for Uncached {}
+
+impl Uncached {
+    /// Maps `range`.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM` if the memory can't be mapped.
+    ///
+    /// # Safety
+    ///
+    /// `range` must be memory that the first OS does not use. While the mapping lives, nobody may map
+    /// the memory with another memory type.
+    pub(crate) unsafe fn new(range: Range) -> Result<Self> {
+        let len = usize::try_from(range.len())?;
+        // SAFETY: The caller guarantees that this is memory which the first OS does not use.
+        let address = unsafe { bindings::ioremap(range.start(), len) };
+        if address.is_null() {
+            return Err(ENOMEM);
+        }
+        // What an earlier mapping has left in the caches goes to memory. The memory type of the mapping
+        // that names the lines does not matter (Intel SDM volume 2, CLFLUSH).
+        // SAFETY: These bytes are mapped.
+        unsafe { bindings::clflush_cache_range(address, c_uint::try_from(len)?) };
+        // INVARIANT: `ioremap()` succeeded.
+        Ok(Uncached {
+            address: address.cast(),
+            len,
+        })
+    }
+
+    /// Returns the word at `offset`, or [`None`] if the word is not in the mapping, or not aligned.
+    pub(crate) fn word(&self, offset: usize) -> Option<u32> {
+        let word = self.address_of(offset)?;
+        // SAFETY: `address_of()` has checked that the word is mapped and aligned.
+        Some(unsafe { word.read_volatile() })
+    }
+
+    /// Writes the word at `offset`. Does nothing if the word is not in the mapping, or not aligned.
+    pub(crate) fn set_word(&self, offset: usize, value: u32) {
+        if let Some(word) = self.address_of(offset) {
+            // SAFETY: `address_of()` has checked that the word is mapped and aligned.
+            unsafe { word.write_volatile(value) };
+        }
+    }
+
+    fn address_of(&self, offset: usize) -> Option<*mut u32> {
+        let end = offset.checked_add(size_of::<u32>())?;
+        let is_there = end <= self.len && offset % align_of::<u32>() == 0;
+        is_there.then(|| self.address.wrapping_add(offset).cast())
+    }
+}
+
+impl Drop for Uncached {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariants `ioremap()` returned the address, which is not used any
+        // more.
+        unsafe { bindings::iounmap(self.address.cast()) };
+    }
+}
+
+/// Copies `len` bytes of which others may read or write some at the same time. Each byte is accessed once.
+///
+/// The compiler does not see what this does, so that it can't take the bytes from where they came from
+/// once more.
+///
+/// # Safety
+///
+/// Both must be valid for `len` bytes, and must not overlap.
+unsafe fn copy(to: *mut u8, from: *const u8, len: usize) {
+    // SAFETY: The caller guarantees that both have this many bytes. The direction flag is clear, as the
+    // ABI demands.
+    unsafe {
+        asm!(
+            "rep movsq",
+            "mov rcx, {rest}",
+            "rep movsb",
+            rest = in(reg) len % 8,
+            inout("rcx") len / 8 => _,
+            inout("rsi") from => _,
+            inout("rdi") to => _,
+            options(nostack, preserves_flags),
+        );
+    }
+}
 
 impl Drop for Mapping {
     fn drop(&mut self) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Sends INIT and startup IPIs through the interrupt command register (ICR) of the local APIC.
+//! Sends INIT, startup and other IPIs through the interrupt command register (ICR) of the local APIC.
 //!
 //! The kernel does not export its own functions for that. Reference: Intel SDM volume 3, chapter 12
 //! "Advanced Programmable Interrupt Controller", and 10.4.4 for the protocol.
@@ -40,6 +40,7 @@ const X2APIC_ICR: u32 = 0x830;
 
 // Fields of the ICR's low half: delivery mode (bits 8-10); physical destination mode and no
 // shorthand are 0.
+const MODE_FIXED: u32 = 0;
 const MODE_INIT: u32 = 5 << 8;
 const MODE_STARTUP: u32 = 6 << 8;
 /// Set while an IPI is pending (xAPIC only).
@@ -175,6 +176,21 @@ impl LocalApic {
         self.registers.send(apic_id, MODE_STARTUP | vector)
     }
 
+    /// Interrupts a CPU: fixed delivery mode, edge-triggered. Does not wait until the interrupt is
+    /// delivered.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if an earlier IPI is not delivered yet.
+    ///
+    /// # Safety
+    ///
+    /// The CPU with this APIC ID must be an OS's.
+    pub(crate) unsafe fn interrupt(&self, apic_id: u32, vector: u8) -> Result {
+        let command = MODE_FIXED | LEVEL_ASSERT | u32::from(vector);
+        self.registers.try_send(apic_id, command)
+    }
+
     /// Refuses all further calls of [`LocalApic::startup`].
     pub(crate) fn close(&self) {
         *self.gate.lock() = Gate::Closed;
@@ -220,17 +236,27 @@ impl Registers {
             }
             Registers::XApic(registers) => {
                 let icr_low = registers.wrapping_add(ICR_LOW).cast::<u32>();
-                let icr_high = registers.wrapping_add(ICR_HIGH).cast::<u32>();
                 wait_idle(icr_low)?;
-                // SAFETY: By the type invariants the pointers are to the mapped halves of the ICR,
-                // and interrupts are disabled, so no other IPI comes in between.
-                unsafe {
-                    icr_high.write_volatile(apic_id << 24);
-                    icr_low.write_volatile(command);
-                }
+                // SAFETY: By the type invariants this is the mapping of the registers, in xAPIC mode.
+                unsafe { write_icr(*registers, apic_id, command, &interrupts) };
                 wait_idle(icr_low)
             }
         }
+    }
+
+    /// Sends an IPI if that needs no waiting, and does not wait until the IPI is delivered.
+    fn try_send(&self, apic_id: u32, command: u32) -> Result {
+        let interrupts = local_interrupt_disable();
+        if let Registers::XApic(registers) = self {
+            let icr_low = registers.wrapping_add(ICR_LOW).cast::<u32>();
+            if apic_id > XAPIC_ID_MAX || !is_idle(icr_low) {
+                return Err(EBUSY);
+            }
+            // SAFETY: By the type invariants this is the mapping of the registers, in xAPIC mode.
+            unsafe { write_icr(*registers, apic_id, command, &interrupts) };
+            return Ok(());
+        }
+        self.send(apic_id, command)
     }
 }
 
@@ -244,11 +270,35 @@ impl Drop for Registers {
     }
 }
 
+/// Sends an IPI in xAPIC mode.
+///
+/// # Safety
+///
+/// `registers` must be the mapping of the local APIC's registers.
+unsafe fn write_icr(
+    registers: *mut u8,
+    apic_id: u32,
+    command: u32,
+    _interrupts: &LocalInterruptDisabled,
+) {
+    // SAFETY: The caller guarantees that both halves of the ICR are mapped. Interrupts are disabled, so
+    // no other IPI comes in between.
+    unsafe {
+        let icr = |half| registers.wrapping_add(half).cast::<u32>();
+        icr(ICR_HIGH).write_volatile(apic_id << 24);
+        icr(ICR_LOW).write_volatile(command);
+    }
+}
+
+fn is_idle(icr_low: *mut u32) -> bool {
+    // SAFETY: `send()` and `try_send()` pass a pointer to the mapped low half of the ICR; reading it
+    // has no side effect.
+    (unsafe { icr_low.read_volatile() }) & DELIVERY_PENDING == 0
+}
+
 fn wait_idle(icr_low: *mut u32) -> Result {
     for _ in 0..PENDING_LIMIT {
-        // SAFETY: `send()` passes a pointer to the mapped low half of the ICR; reading it has no
-        // side effect.
-        if unsafe { icr_low.read_volatile() } & DELIVERY_PENDING == 0 {
+        if is_idle(icr_low) {
             return Ok(());
         }
         cpu_relax();
