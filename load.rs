@@ -4,6 +4,7 @@
 
 use crate::{
     cpu_offline,
+    disk::{contents::Contents, wanted},
     firmware::{cmdline, host_bridge::HostBridge},
     image::{
         kernel_image::Mode,
@@ -15,7 +16,7 @@ use crate::{
         Machine,
     },
     mem_reserve::Allocation,
-    mint_kexec::{self, ImageRef, Images, Kernel, OpenImage},
+    mint_kexec::{self, ImageRef, Kernel, OpenImage},
     os_instance::{
         config::{Config, Initrd},
         timing::{Phase, Timing},
@@ -31,6 +32,7 @@ use kernel::{prelude::*, str::CString, sync::Arc};
 pub(crate) struct Paths {
     kernel: CString,
     initrd: Initrd,
+    disks: CString,
 }
 
 impl Paths {
@@ -55,11 +57,14 @@ impl Paths {
         Ok(Paths {
             kernel: CString::try_from(&**kernel)?,
             initrd: config.initrd.try_clone()?,
+            disks: CString::try_from(&*config.disks)?,
         })
     }
 
     fn are_the_same(&self, other: &Paths) -> bool {
-        *self.kernel == *other.kernel && self.initrd.is_same(&other.initrd)
+        *self.kernel == *other.kernel
+            && self.initrd.is_same(&other.initrd)
+            && *self.disks == *other.disks
     }
 }
 
@@ -68,6 +73,7 @@ pub(crate) struct OpenFiles {
     paths: Paths,
     kernel: OpenImage,
     initrd: Option<OpenImage>,
+    disks: KVec<Arc<Contents>>,
 }
 
 impl OpenFiles {
@@ -75,17 +81,20 @@ impl OpenFiles {
     ///
     /// # Errors
     ///
-    /// Those of [`Images::open`].
-    pub(crate) fn open(images: &Arc<Images>, paths: Paths, os: &CString) -> Result<Self> {
+    /// Those of [`Images::open`](crate::mint_kexec::Images::open) and [`Contents::open`].
+    pub(crate) fn open(machine: &Machine, paths: Paths, os: &CString) -> Result<Self> {
+        let images = &machine.images;
         let kernel = images.open(&paths.kernel, Purpose::Kernel, os)?;
         let initrd = match paths.initrd.path() {
             Some(path) => Some(images.open(path, Purpose::Initrd, os)?),
             None => None,
         };
+        let disks = open_disks(machine, &paths, os)?;
         Ok(OpenFiles {
             paths,
             kernel,
             initrd,
+            disks,
         })
     }
 
@@ -100,6 +109,7 @@ impl OpenFiles {
                 paths,
                 kernel,
                 initrd,
+                disks,
             } = self;
             let its_initrd = matches!(paths.initrd, Initrd::OfKernel);
             let kernel = kernel.read_kernel(&paths.kernel, os, its_initrd)?;
@@ -111,9 +121,23 @@ impl OpenFiles {
                 paths,
                 kernel,
                 initrd,
+                disks,
             })
         })
     }
+}
+
+/// Opens the disks at `paths`, for `os`.
+fn open_disks(machine: &Machine, paths: &Paths, os: &CString) -> Result<KVec<Arc<Contents>>> {
+    let mut disks = KVec::new();
+    for disk in wanted::each(paths.disks.to_str().map_err(|_| EINVAL)?) {
+        let disk = disk.ok_or(EINVAL)?;
+        let path = CString::try_from_fmt(fmt!("{}", disk.path))?;
+        let alarm = machine.poller.alarm();
+        let open = Contents::open(&path, disk.read_only, &machine.disk_holders, alarm, os)?;
+        disks.push(open, GFP_KERNEL)?;
+    }
+    Ok(disks)
 }
 
 /// The files of an OS, read into memory.
@@ -122,6 +146,7 @@ pub(crate) struct Files {
     kernel: Kernel,
     /// The initrd, if it has a file of its own.
     initrd: Option<ImageRef>,
+    disks: KVec<Arc<Contents>>,
 }
 
 impl Files {
@@ -140,6 +165,8 @@ pub(crate) struct Loaded {
     /// Whether the command line calls for a restart after a panic.
     pub(crate) restarts_on_panic: bool,
     console: Option<IoPorts>,
+    /// Its disks, in the order in which they lie on the bus.
+    pub(crate) disks: KVec<Arc<Contents>>,
     /// How many times the OS was restarted.
     pub(crate) restarts: u64,
     /// Determines the delay before the next restart.
@@ -224,16 +251,19 @@ impl Loaded {
         })?;
         cpu_offline::check_awake(os)?;
         let low = Low::new(trampoline.range(), low_ram.range()).ok_or(EINVAL)?;
+        let has_bus = !files.disks.is_empty();
         let initrd_len = files.initrd().map_or(0, |initrd| initrd.len() as u64);
         let layout =
-            layout::plan(memory.range(), low, image, initrd_len, false).map_err(|error| {
+            layout::plan(memory.range(), low, image, initrd_len, has_bus).map_err(|error| {
                 pr_err!("{}: {}\n", &**os, Shown(error));
                 match error {
                     layout::Error::TooSmall { .. } => ENOMEM,
                     _ => EINVAL,
                 }
             })?;
+        let mut files = files;
         let loaded = Loaded {
+            disks: core::mem::replace(&mut files.disks, KVec::new()),
             files,
             layout,
             command_line,
@@ -304,7 +334,7 @@ fn command_line(config: &Config, files: &Files, os: &CString) -> Result<(CString
     let facts = cmdline::Facts {
         tsc_khz: preconditions::tsc_khz(),
         console: config.console,
-        pci: !config.devices.is_empty(),
+        pci: !config.devices.is_empty() || !files.disks.is_empty(),
         efi: kernel.efi,
         mode: kernel.mode,
     };

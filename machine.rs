@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The parts of the machine that all OSes share: the memory pool, the kernel images, the local APIC,
-//! the page in which CPUs rest, and the page tables for waking CPUs. Also the preconditions for the
+//! the page in which CPUs rest, the page tables for waking CPUs, and the poller of their disks. Also the preconditions for the
 //! first OS.
 //!
 //! Runs in the kernel only. Uses `linux`, and the pure folders.
@@ -17,6 +17,7 @@ pub(crate) mod stepping_stone;
 pub(crate) mod wakeup;
 
 use crate::{
+    disk::{holders::Holders, poller::Poller},
     image::layout::{PAGE, REAL_MODE_LEN},
     mem_reserve::Pool,
     mint_kexec::Images,
@@ -40,6 +41,10 @@ pub(crate) struct Machine {
     pub(crate) apic: Arc<LocalApic>,
     /// The kernels and initrds that OSes boot.
     pub(crate) images: Arc<Images>,
+    /// The files that OSes have as disks.
+    pub(crate) disk_holders: Arc<Holders>,
+    /// The thread that looks at the disks of OSes.
+    pub(crate) poller: Arc<Poller>,
 }
 
 impl Machine {
@@ -65,6 +70,8 @@ impl Machine {
             rest_page,
             apic: Arc::pin_init(LocalApic::new(), GFP_KERNEL)?,
             images: Arc::pin_init(Images::new(), GFP_KERNEL)?,
+            disk_holders: Arc::pin_init(Holders::new(), GFP_KERNEL)?,
+            poller: Poller::new()?,
         })
     }
 

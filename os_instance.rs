@@ -23,6 +23,7 @@ use crate::linux::errno::ENODATA;
 use crate::{
     cpu_group::{self, Taking},
     cpu_offline::{self, CpuSet},
+    disk::contents::Contents,
     linux::{kobject::Announcer, log::Shown, module_ref::ModuleRef},
     load::{Files, Loaded, OpenFiles, Paths},
     machine::{preconditions, Machine},
@@ -117,6 +118,12 @@ impl Os {
         read(&inner.config, memory)
     }
 
+    /// Calls `read` with the OS's disks: none before `load`.
+    pub(crate) fn with_disks<R>(&self, read: impl FnOnce(&[Arc<Contents>]) -> R) -> R {
+        let inner = self.inner.lock();
+        read(inner.loaded.as_ref().map_or(&[], |loaded| &loaded.disks))
+    }
+
     /// Calls `read` with the command line of the OS's kernel, which is empty before `load`.
     pub(crate) fn with_command_line<R>(&self, read: impl FnOnce(&CStr) -> R) -> R {
         let inner = self.inner.lock();
@@ -157,7 +164,7 @@ impl Os {
         };
         // Outside the lock, which others wait for: reading a file may take long.
         let mut timing = Timing::begin();
-        let files = OpenFiles::open(&self.machine.images, paths, &self.name)?;
+        let files = OpenFiles::open(&self.machine, paths, &self.name)?;
         preconditions::count_load()?;
         let files = files.read(&self.name, &mut timing)?;
         self.transition(Action::Load, |os, inner| {
@@ -194,7 +201,7 @@ impl Os {
         };
         let mut timing = Timing::begin();
         // Open the files before a CPU goes offline, so that a wrong path costs nothing.
-        let files = OpenFiles::open(&self.machine.images, paths, &self.name)?;
+        let files = OpenFiles::open(&self.machine, paths, &self.name)?;
         preconditions::count_load()?;
         let unbinding = self.take_devices(Action::Start)?;
         let taking = Taking::begin(cpus, &self.name)?;
@@ -238,12 +245,19 @@ impl Os {
     /// `EBUSY` in the wrong state; `ETIMEDOUT` or `EIO` if a CPU can't be parked, or `ESHUTDOWN` if
     /// the first OS is going down. Then the OS keeps all its resources.
     pub(crate) fn stop(self: &Arc<Self>) -> Result {
-        self.transition(Action::Stop, |os, inner| {
+        let mut disks = KVec::new();
+        let result = self.transition(Action::Stop, |os, inner| {
             os.park(inner)?;
             inner.running = None;
+            if let Some(loaded) = &mut inner.loaded {
+                disks = core::mem::replace(&mut loaded.disks, KVec::new());
+            }
             inner.loaded = None;
             Ok(State::Offline)
-        })
+        });
+        // Outside the lock: this waits for the storage.
+        drop(disks);
+        result
     }
 
     /// Frees the OS's memory, and refuses all further actions.
@@ -537,6 +551,9 @@ impl Os {
 
     /// Starts the OS again. Its CPUs must be parked.
     fn start_again(&self, inner: &mut Inner) -> Result<State> {
+        if !self.disks_are_quiet(inner) {
+            return Ok(State::Restarting);
+        }
         inner.timing = Timing::begin();
         let Inner {
             running: Some(running),
@@ -566,6 +583,33 @@ impl Os {
             loaded.restarts += 1;
         }
         Ok(State::Running)
+    }
+
+    /// Returns whether no request of the OS's disks is under way, which could overtake those of its next
+    /// kernel. Otherwise schedules a restart for later.
+    fn disks_are_quiet(&self, inner: &mut Inner) -> bool {
+        let Inner {
+            running: Some(running),
+            loaded: Some(loaded),
+            ..
+        } = inner
+        else {
+            return true;
+        };
+        if loaded
+            .disks
+            .iter()
+            .fold(true, |all, disk| disk.settle() && all)
+        {
+            return true;
+        }
+        if running.schedule_restart_soon() {
+            pr_info!(
+                "{}: it is started again once its disks' storage has finished what is under way\n",
+                &*self.name
+            );
+        }
+        false
     }
 
     /// Starts the kernel in the OS's memory on its CPUs, which must not run anything.

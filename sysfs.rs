@@ -6,6 +6,10 @@
 use crate::linux::errno::ENAMETOOLONG;
 use crate::{
     cpu_offline::{self, CpuSet},
+    disk::{
+        contents::Contents,
+        wanted::{self, Wanted, MAX_DISKS},
+    },
     image::layout::RANGE_ALIGN,
     linux::kobject::{Announcer, Attribute, BinaryAttribute, Directory, Node, Text},
     machine::{preconditions, Machine},
@@ -107,7 +111,7 @@ impl Directory for Root {
 
 impl Directory for Arc<Os> {
     const ATTRIBUTES: &'static [Attribute<Self>] = {
-        static ATTRIBUTES: [Attribute<Arc<Os>>; 16] = [
+        static ATTRIBUTES: [Attribute<Arc<Os>>; 18] = [
             Attribute::read_only(c"state", |os, text| text.push(os.state().name().as_bytes())),
             Attribute::read_write(c"cpus", show_cpus, store_cpus),
             Attribute::read_write(c"memory", show_memory, store_memory),
@@ -116,6 +120,10 @@ impl Directory for Arc<Os> {
             Attribute::read_write(c"cmdline", show_cmdline, store_cmdline),
             Attribute::read_write(c"console", show_console, store_console),
             Attribute::read_write(c"devices", show_devices, store_devices),
+            Attribute::read_write(c"disks", show_disks, store_disks),
+            Attribute::read_only(c"disk_stats", |os, text| {
+                os.with_disks(|disks| show_statistics(disks, text))
+            }),
             Attribute::read_only(c"command_line", |os, text| {
                 os.with_command_line(|line| text.push(line.to_bytes()))
             }),
@@ -419,6 +427,53 @@ fn store_devices(os: &Node<Arc<Os>>, value: &CStr) -> Result {
         config.devices = devices;
         Ok(())
     })
+}
+
+fn show_disks(os: &Node<Arc<Os>>, text: &mut Text<'_>) -> Result {
+    os.with_config(|config, _| text.push(config.disks.to_bytes()))
+}
+
+fn store_disks(os: &Node<Arc<Os>>, value: &CStr) -> Result {
+    let wanted = wanted::each(value.to_str().map_err(|_| EINVAL)?);
+    if wanted.clone().any(|disk| disk.is_none()) {
+        pr_err!(
+            "{}: disks takes absolute paths of files or block devices, with spaces between, and ':ro' behind one that can only be read\n",
+            &**os.name()
+        );
+        return Err(EINVAL);
+    }
+    if wanted.clone().count() > MAX_DISKS {
+        pr_err!("{}: an OS has up to {} disks\n", &**os.name(), MAX_DISKS);
+        return Err(E2BIG);
+    }
+    let is_twice = |(index, disk): (usize, Option<Wanted<'_>>)| {
+        wanted
+            .clone()
+            .take(index)
+            .flatten()
+            .any(|other| disk.is_some_and(|disk| disk.path == other.path))
+    };
+    if wanted.clone().enumerate().any(is_twice) {
+        pr_err!("{}: a path is there twice among its disks\n", &**os.name());
+        return Err(EINVAL);
+    }
+    let disks = CString::try_from(value)?;
+    os.configure(|config| {
+        config.disks = disks;
+        Ok(())
+    })
+}
+
+/// Writes a line for each of `disks`.
+fn show_statistics(disks: &[Arc<Contents>], text: &mut Text<'_>) -> Result {
+    for (index, disk) in disks.iter().enumerate() {
+        let newline = if index > 0 { "\n" } else { "" };
+        let path = disk.path().to_str().map_err(|_| EINVAL)?;
+        let (statistics, in_flight) = disk.statistics();
+        let shown = statistics.with_in_flight(in_flight);
+        write!(text, "{newline}{path} {shown}").map_err(|_| E2BIG)?;
+    }
+    Ok(())
 }
 
 fn show_recovery(os: &Node<Arc<Os>>, text: &mut Text<'_>) -> Result {

@@ -113,6 +113,8 @@ struct Reboot(Arc<Machine>);
 impl Listener for Reboot {
     unsafe fn hear(&self, _event: c_ulong, _data: *mut c_void) -> c_int {
         self.stop_all();
+        // The next kernel may use the memory of the OSes.
+        self.0.poller.close();
         // The kernel stops the DMA of functions only if it has a driver for them and can access
         // them.
         claims::quiesce();

@@ -26,6 +26,8 @@ pub(crate) struct Config {
     pub(crate) console: Option<u16>,
     /// The PCI functions that the OS gets.
     pub(crate) devices: KVec<Request>,
+    /// The disks that the OS gets, as [`wanted::each`](crate::disk::wanted::each) reads them.
+    pub(crate) disks: CString,
 }
 
 impl Config {
@@ -43,6 +45,7 @@ impl Config {
             cmdline: CString::try_from(c"")?,
             console: None,
             devices: KVec::new(),
+            disks: CString::try_from(c"")?,
         })
     }
 }

@@ -5,9 +5,12 @@
 
 use crate::{
     cpu_offline::OwnedCpu,
+    disk::{poller::Serving, served::Served},
+    firmware::host_bridge::HostBridge,
     linux::module_ref::ModuleRef,
     load::Loaded,
     machine::{wakeup::Trampoline, Machine},
+    memory_device::bus::Bus,
     os_instance::timing::Timing,
     pci::devices::Devices,
     start::Cpus,
@@ -22,6 +25,9 @@ use kernel::{
 
 /// The resources that an OS holds from `start` on.
 pub(super) struct Running {
+    /// The disks, while the OS runs. Dropped first: nobody may look at them once their memory or the
+    /// CPUs are given back.
+    serving: Option<Serving>,
     // Dropped before the CPUs, to which the devices may send interrupts.
     pub(super) devices: Devices,
     cpus: KVec<OwnedCpu>,
@@ -65,6 +71,7 @@ impl Running {
         // SAFETY: `loaded` owns the memory of its layout, and keeps it.
         let watch = unsafe { Watch::new(&loaded.layout) }?;
         Ok(Running {
+            serving: None,
             devices,
             cpus,
             parked: true,
@@ -96,6 +103,9 @@ impl Running {
     ) -> Result {
         self.restart = None;
         self.started = Instant::now();
+        let bridges = self.bridges(loaded)?;
+        // SAFETY: This function has the same safety requirements.
+        self.serving = unsafe { self.serve(loaded, machine) }?;
         self.parked = false;
         let mut cpus = Cpus {
             os,
@@ -106,12 +116,59 @@ impl Running {
         };
         // SAFETY: `loaded` owns the memory of the layout. The caller guarantees that the images are
         // in it, and that none of the CPUs runs in it.
-        let result = unsafe { cpus.start(&loaded.told(self.devices.bridges()), timing) };
+        let result = unsafe { cpus.start(&loaded.told(&bridges), timing) };
         timing.pause();
         result
     }
 
-    /// Parks the CPUs of `os` if they are not parked yet, and quiesces its devices.
+    /// Begins to serve the OS's disks, if it has any.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if a request of an earlier kernel is under way; those of [`Served::new`] and
+    /// [`Poller::serve`](crate::disk::poller::Poller::serve).
+    ///
+    /// # Safety
+    ///
+    /// Those of [`Running::boot`].
+    unsafe fn serve(&self, loaded: &Loaded, machine: &Machine) -> Result<Option<Serving>> {
+        if loaded.disks.is_empty() {
+            return Ok(None);
+        }
+        if !loaded
+            .disks
+            .iter()
+            .fold(true, |all, disk| disk.settle() && all)
+        {
+            pr_err!("a disk's storage has not finished an earlier kernel's requests: try again\n");
+            return Err(EBUSY);
+        }
+        let mut cpus = KVec::new();
+        for cpu in &self.cpus {
+            cpus.push(cpu.apic_id(), GFP_KERNEL)?;
+        }
+        let (disks, layout, apic) = (&loaded.disks, &loaded.layout, machine.apic.clone());
+        // SAFETY: `loaded` owns the memory of the layout, and the CPUs are the OS's and parked. `self`
+        // drops this before the CPUs and before the memory. Nobody else maps the memory of the bus while
+        // the OS runs.
+        let served = unsafe { Served::new(disks, layout, cpus, apic) }?;
+        Ok(Some(machine.poller.serve(served)?))
+    }
+
+    /// Returns the host bridges that the OS sees.
+    fn bridges(&self, loaded: &Loaded) -> Result<KVec<HostBridge>> {
+        let mut bridges = KVec::new();
+        bridges.extend_from_slice(self.devices.bridges(), GFP_KERNEL)?;
+        if let Some(bus) = loaded.layout.bus.and_then(Bus::new) {
+            // The segments of the others start at 1 (pci/devices.rs).
+            let segment = u16::try_from(bridges.len() + 1)?;
+            bridges.push(bus.host_bridge(segment), GFP_KERNEL)?;
+        }
+        Ok(bridges)
+    }
+
+    /// Parks the CPUs of `os` if they are not parked yet, ends all access to its disks, and quiesces its
+    /// devices.
     ///
     /// # Errors
     ///
@@ -121,6 +178,7 @@ impl Running {
             return Ok(());
         }
         machine.rest_page.park(&machine.apic, &self.cpus, os)?;
+        self.serving = None;
         self.devices.quiesce()?;
         self.parked = true;
         Ok(())
@@ -141,6 +199,14 @@ impl Running {
     /// Returns the event that led to the scheduled restart, if one is scheduled.
     pub(super) fn restarts_for(&self) -> Option<Event> {
         self.restart.map(|(event, _)| event)
+    }
+
+    /// Schedules a restart as soon as possible, unless one is scheduled. Returns whether none was.
+    pub(super) fn schedule_restart_soon(&mut self) -> bool {
+        let is_new = self.restart.is_none();
+        self.restart
+            .get_or_insert((Event::Rebooted, Instant::now()));
+        is_new
     }
 
     /// Returns whether a scheduled restart is due.

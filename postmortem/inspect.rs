@@ -89,7 +89,7 @@ impl Inspector {
         self.lose_if_gone();
         if self.found.is_none() {
             // If this finds nothing, the next step may.
-            let [_, range] = self.memory.ranges();
+            let [.., range] = self.memory.ranges();
             let open = |mem: &mut dyn PhysicalMemory, note| open(mem, note, &mut self.text);
             let limit = self.search.limit();
             let found = self.search.look(&mut self.memory, &range, limit, open);
@@ -221,7 +221,7 @@ impl Inspector {
     /// `ENODATA` if there is no kernel; `EBADMSG` if there are possible notes, but none is usable.
     fn search_all(&mut self) -> Result {
         if self.found.is_none() {
-            let [_, range] = self.memory.ranges();
+            let [.., range] = self.memory.ranges();
             let open = |mem: &mut dyn PhysicalMemory, note| open(mem, note, &mut self.text);
             let found = self
                 .search

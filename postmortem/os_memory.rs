@@ -18,7 +18,7 @@ const WINDOWS: usize = 4;
 ///
 /// The ranges belong to the OS for as long as this lives.
 pub(crate) struct OsMemory {
-    ranges: [Range; 2],
+    ranges: [Range; 3],
     windows: [Option<Window>; WINDOWS],
     /// The index of the window to replace next.
     next: usize,
@@ -38,14 +38,15 @@ impl OsMemory {
     pub(crate) unsafe fn new(layout: &Layout) -> Self {
         // INVARIANT: The caller guarantees that the memory belongs to the OS.
         OsMemory {
-            ranges: [layout.low.ram(), layout.range()],
+            // Not the memory of its bus, which nobody may map while the OS runs.
+            ranges: [layout.low.ram(), layout.firmware, layout.ram],
             windows: [const { None }; WINDOWS],
             next: 0,
         }
     }
 
-    /// Returns the OS's low RAM, and its range.
-    pub(crate) fn ranges(&self) -> [Range; 2] {
+    /// Returns the OS's low RAM, its firmware area, and its RAM.
+    pub(crate) fn ranges(&self) -> [Range; 3] {
         self.ranges
     }
 

@@ -7,6 +7,7 @@
 
 #[path = "../../../.."]
 mod tree {
+    pub mod disk;
     pub mod firmware;
     pub mod image;
     pub mod memory;

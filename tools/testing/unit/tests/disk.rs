@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the files of disk/ that are pure make of values, times and requests.
+
+use mint_unit::disk::{
+    identity,
+    pace::Pace,
+    statistics::Statistics,
+    wanted::{each, Wanted},
+};
+use mint_unit::nvme::storage::Operation;
+
+#[test]
+fn disks_are_absolute_paths() {
+    let found: Vec<_> = each("/srv/os1.img\t/dev/vg0/data:ro  /a:b:ro").collect();
+    let disk = |path, read_only| Some(Wanted { path, read_only });
+    assert_eq!(
+        found,
+        [
+            disk("/srv/os1.img", false),
+            disk("/dev/vg0/data", true),
+            disk("/a:b", true)
+        ]
+    );
+    assert_eq!(each("").count(), 0);
+    for bad in ["os1.img", ":ro", "ro:/x", "/s\u{fc}d", "/a\nb"] {
+        assert!(each(bad).any(|disk| disk.is_none()), "{bad}");
+    }
+}
+
+#[test]
+fn a_value_is_shown_as_it_was_written() {
+    for word in ["/srv/os1.img", "/dev/vg0/data:ro"] {
+        assert_eq!(Wanted::parse(word).unwrap().to_string(), word);
+    }
+}
+
+/// The values are those of the reference implementation (`fnv1a64` of draft-eastlake-fnv, appendix C).
+#[test]
+fn serial_numbers_are_fnv_1a_hashes() {
+    assert_eq!(&identity::serial(b""), b"cbf29ce484222325");
+    assert_eq!(&identity::serial(b"a"), b"af63dc4c8601ec8c");
+    assert_eq!(&identity::serial(b"foobar"), b"85944171f73967e8");
+}
+
+#[test]
+fn uuids_are_of_version_8() {
+    let (one, other) = (identity::uuid(b"/srv/a"), identity::uuid(b"/srv/b"));
+    assert_ne!(one, other);
+    for uuid in [one, other] {
+        assert_eq!(uuid[6] >> 4, 8);
+        assert_eq!(uuid[8] >> 6, 0b10);
+    }
+}
+
+#[test]
+fn names_are_filled_up_with_spaces() {
+    assert_eq!(&identity::padded::<6>(b"abc"), b"abc   ");
+    assert_eq!(&identity::padded::<2>(b"abc"), b"ab");
+}
+
+const MS: u64 = 1_000_000;
+
+/// Looks from `start` on until `end`, and returns the number of looks and of thorough ones.
+fn looks(
+    pace: &mut Pace,
+    start: u64,
+    end: u64,
+    mut has_work: impl FnMut(u64) -> bool,
+) -> (u64, u64) {
+    let (mut now, mut looks, mut thorough) = (start, 0, 0);
+    while now < end {
+        looks += 1;
+        thorough += u64::from(pace.is_thorough(now));
+        // A look takes a microsecond, and so does waking up.
+        now += 1_000;
+        let sleep = pace.sleep(now, has_work(now));
+        now += if sleep > 0 { sleep + 1_000 } else { 0 };
+    }
+    (looks, thorough)
+}
+
+#[test]
+fn an_idle_poller_looks_100_times_a_second() {
+    let mut pace = Pace::default();
+    let (all, thorough) = looks(&mut pace, 60_000 * MS, 61_000 * MS, |_| false);
+    assert!((90..=100).contains(&all), "{all}");
+    assert_eq!(thorough, all);
+}
+
+#[test]
+fn a_busy_poller_naps_for_the_sake_of_rcu() {
+    let mut pace = Pace::default();
+    let start = 60_000 * MS;
+    let mut naps = 0;
+    for now in (start..start + 1_000 * MS).step_by(1_000) {
+        naps += u64::from(pace.sleep(now, true) > 0);
+    }
+    assert!((9..=10).contains(&naps), "{naps}");
+}
+
+#[test]
+fn sleeps_grow_while_nothing_comes() {
+    let mut pace = Pace::default();
+    let start = 60_000 * MS;
+    pace.sleep(start - 50 * MS, false);
+    assert_eq!(pace.sleep(start, true), 0);
+    let expected = [
+        (10_000, 0),
+        (20_000, 50_000),
+        (9 * MS, 50_000),
+        (10 * MS, MS),
+        (999 * MS, MS),
+        (1_000 * MS, 10 * MS),
+    ];
+    for (after, sleep) in expected {
+        assert_eq!(pace.sleep(start + after, false), sleep, "{after}");
+    }
+    // A clock that goes back is no reason to panic.
+    assert_eq!(pace.sleep(0, false), 0);
+}
+
+#[test]
+fn registers_are_looked_at_more_often_while_something_comes() {
+    let mut pace = Pace::default();
+    let start = 60_000 * MS;
+    let (_, thorough) = looks(&mut pace, start, start + 100 * MS, |_| true);
+    assert!((150..=200).contains(&thorough), "{thorough}");
+}
+
+/// Checked against the fields in Documentation/admin-guide/iostats.rst of the kernel.
+#[test]
+fn statistics_are_in_the_order_of_diskstats() {
+    let mut statistics = Statistics::default();
+    let (lba, fua) = (0, false);
+    let read = Operation::Read {
+        lba,
+        blocks: 8,
+        fua,
+    };
+    let write = Operation::Write {
+        lba,
+        blocks: 2,
+        fua,
+    };
+    let discard = Operation::Deallocate {
+        ranges: 1,
+        disk_blocks: 9,
+    };
+    statistics.add(&read, 12, 3 * MS, true);
+    statistics.add(&read, 12, 2 * MS, true);
+    statistics.add(&write, 12, 7 * MS, true);
+    statistics.add(&discard, 12, 11 * MS, true);
+    statistics.add(&Operation::Flush, 12, 13 * MS, true);
+    statistics.add(&write, 12, MS, false);
+    let line = statistics.with_in_flight(4).to_string();
+    let fields: Vec<u64> = line
+        .split(' ')
+        .map(|field| field.parse().unwrap())
+        .collect();
+    assert_eq!(fields[..4], [2, 0, 128, 5], "reads, merged, sectors, ms");
+    assert_eq!(fields[4..8], [1, 0, 16, 8], "writes, merged, sectors, ms");
+    assert_eq!(fields[8..11], [4, 0, 37], "in flight, ms busy, weighted ms");
+    assert_eq!(
+        fields[11..15],
+        [1, 0, 0, 11],
+        "discards, merged, sectors, ms"
+    );
+    assert_eq!(fields[15..17], [1, 13], "flushes, ms");
+    assert_eq!(fields[17..], [1], "errors");
+}
