@@ -11,7 +11,7 @@ BUSYBOX_I386 = Path(os.environ["MINT_CACHE"]) / "busybox-i386"
 GUEST = SOURCE / "scripts/guest"
 TESTS = SOURCE / "tools/testing/selftests/mint"
 # What the first OS and its successors both have.
-SHARED = (f"{GUEST}/check_io=/bin/check_io", f"{GUEST}/wait_disk=/bin/wait_disk")
+SHARED = tuple(f"{GUEST}/{name}=/bin/{name}" for name in ("check_io", "disk_of", "wait_disk"))
 KO = Path(os.environ.get("MINT_KO") or SOURCE / "mint.ko")
 
 # 960 MiB below the tables that QEMU keeps under 2 GiB, and low memory for

@@ -126,6 +126,8 @@ DEVICES = (
     ("virtio-rng-pci,vectors=0", ()),
 )
 MODULES = ("nvme", "virtio_blk", "virtio_net")
+# Which make and check the file systems of disks made of memory.
+E2FSPROGS = ("/usr/sbin/mke2fs", "/usr/sbin/e2fsck")
 # What Debian's cloud kernels have no drivers for; the last is the first OS's.
 CARDS = (
     ("nvme,serial=mint,drive=back{bus}", DISK),
@@ -282,6 +284,13 @@ def scenarios(long=False):
         Scenario("msrs", cpus=5, extra=INTEL, msrs=(0x610,), kernels=("generic",)),
         Scenario("life", ports=PORTS_OF_ONE, expected=(panic("os1"),)),
         Scenario("deaths", ports=PORTS_OF_ONE, expected=DEATHS),
+        Scenario("disks", cpus=5, devices=DEVICES[:2], modules=MODULES[:2], programs=E2FSPROGS),
+        Scenario("disks_life", devices=DEVICES[:2], modules=MODULES[:2], programs=E2FSPROGS,
+                 expected=(panic("os1"),)),
+        Scenario("disks_kernels", kernels=("generic", "lts", "oldest", "i386-pae"), other_modules=("nvme",),
+                 expected=NOT_FOR_SMP, append=f"{NO_BROADCAST} {POOL} {LOW_POOL}"),
+        # What is written to its disk may do the hostile OS itself harm.
+        Scenario("disks_hostile", expected=(r"\[os1\]",)),
         Scenario("postmortem", programs=("/usr/bin/makedumpfile",), expected=(panic("os1"),)),
         Scenario("traces", expected=(panic("os1"), r"\[os1\].*---\[ end Kernel panic")),
         Scenario("together", cpus=5, watch=TOGETHER, ports=PORTS_TOGETHER, kernels=("i386-pae",),
@@ -341,6 +350,12 @@ def scenarios(long=False):
         Scenario("lost", devices=LOST),
         Scenario("dma", devices=(EDU,), extra=("-device", "intel-iommu,intremap=off", *GROUP),
                  append=f"{NO_BROADCAST} {POOL} intel_iommu=on"),
+        Scenario("disks_machine", name="disks_machine/x2apic", environment="X2APIC=yes",
+                 extra=("-device", "intel-iommu,intremap=on,eim=on"),
+                 append=f"{NO_BROADCAST} {POOL} intel_iommu=on"),
+        Scenario("disks_machine", name="disks_machine/high", environment="X2APIC=", memory="4G",
+                 devices=DEVICES[:1], modules=MODULES[:1],
+                 append=f"{NO_BROADCAST} memmap=1G$4G memmap=128K$128K"),
         Scenario("lockdown"),
         Scenario("rest", run=rest.run),
         # Debian's cloud kernels have no CONFIG_ACPI_BGRT.

@@ -155,7 +155,7 @@ def build_initramfs(folder, scenario, run, first, successor, ko):
         files.append(f"{inner}=/boot/initrd.next")
         files.append(f"{outer}=/boot/initrd.kexec")
     successor_files = [run.provoke, f"{GUEST}/crash=/do.d/crash",
-                       *(tool for tool in run.tools if tool.endswith(("/read_port", "/edu_read")))]
+                       *(tool for tool in run.tools if tool.endswith(("/read_port", "/edu_read", "/scribble")))]
     script = "\n".join((f"BOOT={math.ceil(run.boot)}", f"LONG={'yes' if LONG else ''}",
                         f"SUCCESSOR={successor.parent.name}", scenario.environment,
                         f". /tests/{scenario.script}.sh", ""))

@@ -107,6 +107,12 @@ static const char *const devices[] = {
 	"0000:01:00", "0000:01:20.0", "0000:01:00.8", ":::", "all", "01",
 };
 
+static const char *const disks[] = {
+	"", FILES "/text", FILES "/text:ro", FILES "/text:ro " FILES "/good:ro", FILES "/text " FILES "/text",
+	FILES "/good\t/tmp:ro", "/proc/meminfo:ro", "/dev/null", "/dev/nvme0n1", "/dev/nvme0n1:ro", "/none",
+	"none", ":ro", "/:ro", FILES "/text:rw", "relative:ro " FILES "/text", "//", FILES "/text:ro:ro",
+};
+
 static const char *const recoveries[] = {
 	"enabled", "disabled", "recover", "", "1", "0", "Enabled", "enabled disabled",
 };
@@ -136,6 +142,7 @@ static const struct kind kinds[] = {
 	KIND("cmdline", parameters, E2BIG, EBUSY),
 	KIND("console", consoles, EBUSY),
 	KIND("devices", devices, EBUSY, EOPNOTSUPP),
+	KIND("disks", disks, EBUSY, E2BIG),
 	/* Its own, and those of open(2) and read(2) for what is in `paths`. */
 	KIND("load", commands, EBUSY, ENOEXEC, ETXTBSY, ENOENT, ENOTDIR, EACCES, EISDIR, EIO, ELOOP,
 	     ENAMETOOLONG, EFBIG, EOVERFLOW),
