@@ -17,6 +17,7 @@ from statistics import median
 import bench_boot
 import bench_disk
 import bench_load
+import bench_memory_disk
 import bench_parallel
 import bench_phases
 from bench_plot import plot
@@ -32,6 +33,9 @@ ROWS = {"one": "one", "sequential2": "two, one after the other", "parallel2": "t
         "parallel4": "four in parallel", "parallel7": "seven in parallel"}
 DISK_JOBS = {"read": ("read", "MiB/s"), "write": ("write", "MiB/s"), "random": ("random 4 KiB reads", "IOPS")}
 DISK_CASES = {"first": "first OS", "successor": "successor", "successor_beside_busy": "successor beside busy first OS"}
+
+WAYS_TO_DISK = {"direct": "direct", "loop": "loop", "cached_loop": "cached loop", "memory": "memory disk",
+                "own": "own disk"}
 
 
 def row(name, samples, unit, **more):
@@ -167,6 +171,44 @@ class Results:
             self.data["tables"]["disk_beside_busy"] = {"skipped": why}
             print(f"\n  A successor beside a busy first OS: skipped: {why}.")
 
+    def memory_disk(self, samples, cpu, why):
+        """`why` is the reason why the times say little, if so."""
+        jobs = bench_memory_disk.JOBS
+        self.data["tables"]["memory_disk"] = [
+            row(f"{case}_{job}", values, jobs[job].unit, cpu_seconds=cpu[case, job])
+            for (case, job), values in samples.items()]
+        middle = {key: median(values) for key, values in samples.items()}
+        for case in WAYS_TO_DISK:
+            if case != "memory":
+                for job in jobs:
+                    self.ratio(f"memdisk_over_{case}_{job}", middle["memory", job] / middle[case, job])
+        header = ["", *WAYS_TO_DISK.values()]
+        show("Table 6: a disk in five ways: median (min-max)", header, [
+            [jobs[job].text, *("{} ({})".format(*spread(samples[case, job], 0)) for case in WAYS_TO_DISK)]
+            for job in jobs])
+        show("QEMU's CPU seconds for the same work", header, [
+            [jobs[job].text, *(f"{median(cpu[case, job]):.2f}" for case in WAYS_TO_DISK)]
+            for job in jobs if jobs[job].has_cpu])
+        lines = []
+        for name, (two, worse) in bench_memory_disk.SUMMARIES.items():
+            line = [name]
+            for case in ("loop", "cached_loop", "direct", "own"):
+                value = worse(self.data["ratios"][f"memdisk_over_{case}_{job}"] for job in two)
+                self.ratio(f"memdisk_over_{case}_{name}", value)
+                line.append(f"{value:.2f}")
+            lines.append(line)
+        show("The memory disk relative to the others, the worse of reads and writes",
+             ["", "loop", "cached loop", "direct", "own disk"], lines)
+        if why:
+            self.data["tables"]["memory_disk_note"] = why
+            print(f"\n  {why}")
+
+    def memory_disk_idle(self, samples):
+        self.data["tables"]["memory_disk_idle"] = [row("poller", samples, "% of a CPU")]
+        self.data["figures"]["memdev_idle_cpu_percent"] = median(samples)
+        show("The poller while a successor with a disk is idle (% of a CPU)", ["", "median", "min-max"],
+             [["mint-poller", *spread(samples, 3)]])
+
     def write(self, seconds):
         """Writes what there is so far."""
         self.data["discarded"] = self.rig.discarded
@@ -186,12 +228,13 @@ def bench(folder):
     started = time.monotonic()
     # Tables and progress in their order, wherever they go.
     sys.stdout.reconfigure(line_buffering=True)
-    tables = (os.environ.get("BENCH_TABLES") or "1 2 3 4 5").split()
+    tables = (os.environ.get("BENCH_TABLES") or "1 2 3 4 5 6").split()
     many = int(os.environ.get("BENCH_SAMPLES") or 7)
     # Of what takes long, fewer.
     few = min(many, 3)
     rig = Rig(folder, Path(os.environ["MINT_FIRST"]))
-    results = Results(rig, {"boot": many, "parallel": few, "memory": few, "load": few, "disk": many})
+    results = Results(rig, {"boot": many, "parallel": few, "memory": few, "load": few, "disk": many,
+                            "memory_disk": many, "memory_disk_idle": few})
     # A start is measured with table 1, and told of in table 3.
     if "1" in tables or "3" in tables:
         samples, reports = bench_boot.measure(rig, many)
@@ -214,6 +257,11 @@ def bench(folder):
     if "5" in tables:
         why = None if tables == ["5"] else bench_disk.reason_to_skip(rig)
         results.disk(bench_disk.measure(rig, many, bench_disk.CASES[:2] if why else bench_disk.CASES), why)
+        results.write(time.monotonic() - started)
+    if "6" in tables:
+        results.memory_disk(*bench_memory_disk.measure(rig, many), bench_memory_disk.reason_for_doubt(rig))
+        results.write(time.monotonic() - started)
+        results.memory_disk_idle(bench_memory_disk.idle(rig, few))
     results.write(time.monotonic() - started)
     results.close()
 

@@ -30,14 +30,14 @@ def reason_to_skip(rig):
     return None
 
 
-def plug_in(rig):
-    """QEMU's options for the two disks, with the same data each time.
+def plug_in(rig, count=2):
+    """QEMU's options for the disks, with the same data each time.
 
     The folder is a tmpfs, which in-root has mounted: no disk of the host's is in it.
     """
     data = random.Random(5).randbytes(MIB)
     disks = []
-    for number in (1, 2):
+    for number in range(1, count + 1):
         path = rig.folder / f"disk{number}"
         with path.open("wb") as disk:
             for _ in range(DISK_MIB):
@@ -55,7 +55,7 @@ def one(rig, initrd, files, job, case):
                               "CMDLINE": f"{QUIET} mint.disk={job} mint.count={JOBS[job]}"})
     lines = report.others + report.logs.get("os1", [])
     for line in lines:
-        if found := re.search(r"\bdisk (\d+) (\d+) (\d+) (\d+)$", line):
+        if found := re.search(r"\bdisk (\d+) (\d+) (\d+) (\d+) \d+$", line):
             piece, count, begun, ended = map(int, found.groups())
             return count * (1 if job == "random" else piece / MIB) / rig.seconds(ended - begun)
     raise MachineError(f"no result of {job}, {case}:\n" + "\n".join(lines))

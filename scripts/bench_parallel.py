@@ -29,7 +29,7 @@ def one(rig, initrd, count, order, threads):
             raise MachineError("not all daemons run:\n" + "\n".join(lines))
     begun = min(before for (_, file), (before, _) in report.wrote.items() if file == "load")
     ended = max(read_marks(lines).events["daemons"] for lines in report.logs.values())
-    return rig.seconds(ended - begun), report.cpu_seconds
+    return rig.seconds(ended - begun), sum(report.cpu_seconds)
 
 
 def measure(rig, initrd, count):

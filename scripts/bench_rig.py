@@ -77,7 +77,8 @@ class Report:
     logs: dict = field(default_factory=dict)
     timing: dict = field(default_factory=dict)
     others: list = field(default_factory=list)
-    cpu_seconds: float = 0
+    # Of QEMU, of each piece of work.
+    cpu_seconds: list = field(default_factory=list)
 
     def take(self, line):
         if found := re.fullmatch(r"(\w+) wrote /sys/kernel/mint/\w+/(\w+) (\d+) (\d+)", line):
@@ -191,7 +192,7 @@ class Rig:
             if line == "begin":
                 begun = cpu_seconds(machine.process.pid)
             elif line == "end":
-                report.cpu_seconds = cpu_seconds(machine.process.pid) - begun
+                report.cpu_seconds.append(cpu_seconds(machine.process.pid) - begun)
             elif line == "done":
                 machine.wait_end(60)
                 break

@@ -1,19 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * disk_io read|write|random DEVICE COUNT: moves COUNT pieces between the disk and memory,
- * past the page cache, and prints how long a piece is, COUNT, and the TSC before and after.
- * As many as a quarter go before, to warm up. With COUNT 0 it goes on until it is killed.
+ * disk_io JOB DEVICE COUNT: moves COUNT pieces between the disk and memory, past the page
+ * cache, and prints how long a piece is, COUNT, the TSC before and after, and the median of the
+ * ticks that a piece took. What was written is flushed before the end. As many as a quarter go
+ * before, to warm up. With COUNT 0 it goes on until it is killed.
  *
- * read, write  one piece after the other
- * random       reads of pieces at random places, the same each time
+ * read, write            one piece after the other
+ * random, random_write   pieces at random places, the same each time
+ * random1, random_write1 the same, but the next piece waits for the one before
  *
- * Always DEPTH pieces are under way, so that the disk is not waiting for the program.
+ * Otherwise always several pieces are under way, so that the disk is not waiting for the program.
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <linux/aio_abi.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/io.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
@@ -21,6 +24,8 @@
 
 #define HUGE_PAGE (2u << 20)
 #define DEPTH_MAX 32
+/* The data port of the serial port that the measurement listens to; see lib.sh. */
+#define CONTROL 0x2f8
 
 static const struct job {
 	const char *name;
@@ -32,17 +37,40 @@ static const struct job {
 	{ "read", IOCB_CMD_PREAD, 0, 1 << 20, 4 },
 	{ "write", IOCB_CMD_PWRITE, 0, 1 << 20, 4 },
 	{ "random", IOCB_CMD_PREAD, 1, 4096, DEPTH_MAX },
+	{ "random_write", IOCB_CMD_PWRITE, 1, 4096, DEPTH_MAX },
+	{ "random1", IOCB_CMD_PREAD, 1, 4096, 1 },
+	{ "random_write1", IOCB_CMD_PWRITE, 1, 4096, 1 },
 };
 
 static const struct job *job;
 static aio_context_t context;
 static struct iocb requests[DEPTH_MAX];
 static uint64_t pieces, submitted;
+/* When each request was submitted, and the ticks that each piece took. */
+static uint64_t begun_at[DEPTH_MAX], *took, finished;
 
 static void fail(const char *what)
 {
 	fprintf(stderr, "disk_io: %s: %s\n", what, strerror(errno));
 	exit(1);
+}
+
+/*
+ * Tells whoever runs the machine, which then reads the CPU time of the emulator. It goes to the
+ * port itself: in a successor nothing else may have an effect on the first OS meanwhile. The line
+ * fits into the port's FIFO.
+ */
+static void tell(const char *line)
+{
+	while (*line)
+		outb(*line++, CONTROL);
+}
+
+static int compare(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
 }
 
 /* Where the next piece is. */
@@ -65,6 +93,7 @@ static void submit(struct iocb **batch, unsigned int count)
 
 	for (i = 0; i < count; i++) {
 		batch[i]->aio_offset = next_place();
+		begun_at[batch[i] - requests] = tsc_now();
 		submitted++;
 	}
 	if (syscall(SYS_io_submit, context, (long)count, batch) != (long)count)
@@ -87,6 +116,8 @@ static unsigned int reap(struct iocb **batch, uint64_t limit)
 			fail(job->name);
 		}
 		batch[i] = (struct iocb *)(uintptr_t)events[i].obj;
+		if (took)
+			took[finished++] = tsc_now() - begun_at[batch[i] - requests];
 	}
 	return count;
 }
@@ -126,7 +157,7 @@ static char *allocate(size_t size)
 int main(int argc, char **argv)
 {
 	struct iocb *all[DEPTH_MAX];
-	uint64_t count, begun;
+	uint64_t count, begun, ended;
 	unsigned int i;
 	char *memory;
 	off_t size;
@@ -137,7 +168,7 @@ int main(int argc, char **argv)
 			if (!strcmp(argv[1], jobs[i].name))
 				job = &jobs[i];
 	if (!job) {
-		fprintf(stderr, "usage: disk_io read|write|random DEVICE COUNT\n");
+		fprintf(stderr, "usage: disk_io JOB DEVICE COUNT\n");
 		return 2;
 	}
 	count = strtoull(argv[3], NULL, 10);
@@ -164,8 +195,21 @@ int main(int argc, char **argv)
 	do
 		move(count ? count / 4 : UINT64_MAX);
 	while (!count);
+	took = calloc(count, sizeof(*took));
+	if (!took)
+		fail("memory");
+	memset(took, 1, count * sizeof(*took));
+	if (ioperm(CONTROL, 1, 1))
+		fail("ioperm");
+	tell("begin\n");
 	begun = tsc_now();
 	move(count);
-	printf("%ju %ju %ju %ju\n", (uintmax_t)job->piece, (uintmax_t)count, (uintmax_t)begun, (uintmax_t)tsc_now());
+	if (job->opcode == IOCB_CMD_PWRITE && fdatasync(disk))
+		fail("fdatasync");
+	ended = tsc_now();
+	tell("end\n");
+	qsort(took, count, sizeof(*took), compare);
+	printf("%ju %ju %ju %ju %ju\n", (uintmax_t)job->piece, (uintmax_t)count, (uintmax_t)begun, (uintmax_t)ended,
+	       (uintmax_t)took[count / 2]);
 	return 0;
 }
