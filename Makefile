@@ -9,7 +9,7 @@ all: module
 module:
 	@scripts/build-module
 
-# Two stock kernels side by side in QEMU.
+# Three systems side by side in QEMU, one of them a Debian in a file.
 demo: module
 	@scripts/demo
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from first_os import NO_BROADCAST, POOL
 from qemu_machine import Machine, MachineError, pick_accelerator
 
-COLOURS = {"first": "\033[36m", "successor": "\033[33m"} if sys.stdout.isatty() else {}
+COLOURS = {"first": "\033[36m", "successor": "\033[33m", "debian": "\033[32m"} if sys.stdout.isatty() else {}
 # What a shell or systemd tells a terminal, which isn't one here.
 ESCAPE = re.compile(r"\x1b(\[[0-9;?!]*[a-zA-Z]|\][^\x07\x1b]*(\x07|\x1b\\))")
 
@@ -38,17 +38,17 @@ def progress(text):
 
 
 @contextmanager
-def demonstrate(kernel, initramfs, hardware="", extra=()):
+def demonstrate(kernel, initramfs, hardware="", extra=(), names=("first", "successor"), cpus=4):
     """Boots `kernel` as the first OS, waits until it starts the successor, and lets the caller go on.
 
     Yields the machine, and what the first OS has said of itself. At the end the machine powers off, and
     no kernel may have complained. `hardware` is what the machine has besides CPUs and memory, and `extra`
-    QEMU's options for that.
+    QEMU's options for that. `names` are those of the systems, by their serial ports.
     """
     accelerator = pick_accelerator(kernel, initramfs)
-    progress(f"booting {kernel.parent.name} in QEMU ({accelerator}, 4 CPUs, 3 GiB{hardware}) as the first OS")
+    progress(f"booting {kernel.parent.name} in QEMU ({accelerator}, {cpus} CPUs, 3 GiB{hardware}) as the first OS")
     started = time.monotonic()
-    with Machine(kernel, initramfs, f"mint.run=test {NO_BROADCAST} {POOL}", names=("first", "successor"),
+    with Machine(kernel, initramfs, f"mint.run=test {NO_BROADCAST} {POOL}", names=names, cpus=cpus,
                  accelerator=accelerator, extra=extra, echo=Show()) as machine:
         up = machine.wait("first", rb"first OS: (.*), (\d+) CPUs, (\d+) MiB, up ([\d.]+) s")
         machine.boot = machine.took()
