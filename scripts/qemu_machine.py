@@ -50,7 +50,8 @@ SPLAT = re.compile(
 # What the debug kernel reports when a disk's driver goes, without Mint as well (Documentation/rig.rst, "The debug
 # kernel"), if bdev_free_inode() is in the call trace.
 KNOWN_REPORT = re.compile(
-    rb"[^\n]*ODEBUG: free active [^\n]* hint: kobject_delayed_cleanup.*?---\[ end trace [0-9a-f]* \]---[^\n]*\n", re.DOTALL)
+    rb"[^\n]*ODEBUG: free active [^\n]* hint: kobject_delayed_cleanup.*?---\[ end trace [0-9a-f]* \]---[^\n]*\n",
+    re.DOTALL)
 
 
 class MachineError(Exception):
