@@ -20,13 +20,8 @@ use crate::{
         storage::{Request, Storage},
     },
 };
-use kernel::{
-    prelude::*,
-    sync::{
-        barrier::{smp_mb, Full},
-        Arc, //
-    }, //
-};
+use core::sync::atomic::{fence, Ordering};
+use kernel::{prelude::*, sync::Arc};
 
 /// The memory of a running OS, which it writes at any time.
 pub(super) struct Memory {
@@ -56,7 +51,8 @@ impl SystemMemory for Memory {
     }
 
     fn barrier(&self) {
-        smp_mb(Full);
+        // MFENCE. The crate's smp_mb() takes an argument from 7.3 on.
+        fence(Ordering::SeqCst);
     }
 }
 

@@ -5,11 +5,12 @@
 
 /// How long no work must have come, and how long the poller then sleeps between two looks; both in
 /// nanoseconds.
-const STEPS: [(u64, u64); 4] = [
+const STEPS: [(u64, u64); 5] = [
     (0, 0),
     (20_000, 50_000),
     (10_000_000, 1_000_000),
     (1_000_000_000, 10_000_000),
+    (10_000_000_000, 50_000_000),
 ];
 
 /// How long controllers that have not told where their doorbells are in ordinary memory go without a

@@ -81,11 +81,15 @@ fn looks(
 }
 
 #[test]
-fn an_idle_poller_looks_100_times_a_second() {
-    let mut pace = Pace::default();
-    let (all, thorough) = looks(&mut pace, 60_000 * MS, 61_000 * MS, |_| false);
-    assert!((90..=100).contains(&all), "{all}");
-    assert_eq!(thorough, all);
+fn an_idle_poller_looks_less_and_less_often() {
+    let start = 60_000 * MS;
+    for (idle, expected) in [(2_000 * MS, 90..=100), (20_000 * MS, 19..=20)] {
+        let mut pace = Pace::default();
+        pace.sleep(start - idle, true);
+        let (all, thorough) = looks(&mut pace, start, start + 1_000 * MS, |_| false);
+        assert!(expected.contains(&all), "{all}");
+        assert_eq!(thorough, all);
+    }
 }
 
 #[test]
@@ -112,6 +116,8 @@ fn sleeps_grow_while_nothing_comes() {
         (10 * MS, MS),
         (999 * MS, MS),
         (1_000 * MS, 10 * MS),
+        (9_999 * MS, 10 * MS),
+        (10_000 * MS, 50 * MS),
     ];
     for (after, sleep) in expected {
         assert_eq!(pace.sleep(start + after, false), sleep, "{after}");
