@@ -316,6 +316,13 @@ impl Loaded {
         }
     }
 
+    /// Forgets the disks' requests that were finished. Returns whether none is left that is under way,
+    /// which could overtake those of the OS's next kernel. The poller must not look at the disks any more.
+    pub(crate) fn settle_disks(&self) -> bool {
+        let settle = |all, disk: &Arc<Contents>| disk.settle() && all;
+        self.disks.iter().fold(true, settle)
+    }
+
     /// Gets `devices` ready for this OS's kernel and memory.
     ///
     /// # Errors

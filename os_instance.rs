@@ -596,11 +596,7 @@ impl Os {
         else {
             return true;
         };
-        if loaded
-            .disks
-            .iter()
-            .fold(true, |all, disk| disk.settle() && all)
-        {
+        if loaded.settle_disks() {
             return true;
         }
         if running.schedule_restart_soon() {

@@ -175,7 +175,7 @@ fn outcome_of(error: Error) -> Outcome {
 }
 
 impl Contents {
-    /// Opens the file or block device that is `wanted` as a disk of `os`, with the credentials of the
+    /// Opens the file or block device at `path` as a disk of `os`, with the credentials of the
     /// caller. `alarm` rings when a request is finished.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use crate::{
     memory::memmap::Range,
     memory_device::{
         access::{OutOfReach, Registers, SystemMemory},
-        bus::Bus,
+        bus::{Bus, CONFIG_LEN},
         config_space,
         msix::{self, Message, Msix},
     },
@@ -114,7 +114,6 @@ pub(super) struct Device {
 }
 
 /// What a look has found.
-#[derive(Clone, Copy, Default)]
 pub(super) struct Found {
     /// Whether there was something to do.
     pub(super) has_worked: bool,
@@ -150,7 +149,7 @@ impl Device {
     }
 
     /// Writes the device's configuration space to `page`.
-    pub(super) fn configure(&self, bus: &Bus, page: &mut [u8; 4096]) -> Option<()> {
+    pub(super) fn configure(&self, bus: &Bus, page: &mut [u8; CONFIG_LEN as usize]) -> Option<()> {
         let function = config_space::Function {
             vendor: VENDOR,
             device: DEVICE,
@@ -165,9 +164,7 @@ impl Device {
         config_space::write(page, &function);
         Some(())
     }
-}
 
-impl Device {
     /// Sets all registers as at power-on.
     pub(super) fn power_on(&mut self, mapped: &Mapped) -> Option<()> {
         let bar = mapped.part(mapped.bus.bar(self.slot)?);

@@ -30,7 +30,7 @@ const SECTOR_SHIFT: u8 = 9;
 const S_SWAPFILE: c_uint = 1 << 8;
 
 // include/linux/blkdev.h
-const BLK_OPEN_READ: bindings::blk_mode_t = 1 << 0;
+pub(crate) const BLK_OPEN_READ: bindings::blk_mode_t = 1 << 0;
 const BLK_OPEN_WRITE: bindings::blk_mode_t = 1 << 1;
 
 /// The address of this identifies Mint as the holder of a block device.

@@ -135,11 +135,7 @@ impl Running {
         if loaded.disks.is_empty() {
             return Ok(None);
         }
-        if !loaded
-            .disks
-            .iter()
-            .fold(true, |all, disk| disk.settle() && all)
-        {
+        if !loaded.settle_disks() {
             pr_err!("a disk's storage has not finished an earlier kernel's requests: try again\n");
             return Err(EBUSY);
         }

@@ -5,6 +5,7 @@
 
 use crate::{
     linux::{
+        disk_file::BLK_OPEN_READ,
         log::Shown,
         notifier::{Listener, Notifier},
     },
@@ -29,7 +30,6 @@ use kernel::{
 };
 
 // include/linux/blkdev.h
-const BLK_OPEN_READ: bindings::blk_mode_t = 1 << 0;
 /// Open the device even if it has no medium.
 const BLK_OPEN_NDELAY: bindings::blk_mode_t = 1 << 3;
 
