@@ -209,14 +209,16 @@ class Machine:
                 self.echo(port.name, data)
         return True
 
-    def evidence(self, what):
+    def evidence(self, what, first=None):
+        """What was found, and the last lines of every port: those of system `first` come first."""
         error = ""
         if not self.selector.get_map():
             # Its ports are closed already; a signal that ended it is a negative status.
             error = f"\n  [qemu] ended with status {self.process.wait()}"
             if self.process.stderr:
                 error += ": " + self.process.stderr.read().decode(errors="replace")
-        return f"{what}\n" + "\n".join(port.tail() for port in self.ports.values()) + error
+        ports = sorted(self.ports.values(), key=lambda port: port.name != first)
+        return f"{what}\n" + "\n".join(port.tail() for port in ports) + error
 
     def where(self):
         """Where each CPU is, as far as QEMU still answers: a kernel that prints nothing may spin or sleep."""
@@ -248,11 +250,11 @@ class Machine:
             left = deadline - time.monotonic()
             if left <= 0:
                 raise MachineError(self.evidence(
-                    f"'{name}' did not print '{pattern.pattern.decode()}' within {self.tell_limit(limit)}")
-                    + self.where())
+                    f"'{name}' did not print '{pattern.pattern.decode()}' within {self.tell_limit(limit)}"
+                    + self.where(), name))
             if not self._read(left):
                 raise MachineError(self.evidence(
-                    f"the machine ended before '{name}' printed '{pattern.pattern.decode()}'"))
+                    f"the machine ended before '{name}' printed '{pattern.pattern.decode()}'", name))
 
     def wait_end(self, limit=None):
         """Waits for the machine to power off by itself."""
@@ -260,8 +262,8 @@ class Machine:
         deadline = time.monotonic() + limit
         while self._read(max(0, deadline - time.monotonic())):
             if time.monotonic() >= deadline:
-                raise MachineError(self.evidence(f"the machine was still running after {self.tell_limit(limit)}")
-                                   + self.where())
+                raise MachineError(self.evidence(f"the machine was still running after {self.tell_limit(limit)}"
+                                                 + self.where()))
         self.process.wait()
 
     def send(self, name, text):
