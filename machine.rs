@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The parts of the machine that all OSes share: the memory pool, the kernel images, the local APIC,
-//! the page in which CPUs rest, the page tables for waking CPUs, and the poller of their disks. Also the preconditions for the
-//! first OS.
+//! the page in which CPUs rest, the page tables for waking CPUs, and the poller of their functions made
+//! of memory. Also the preconditions for the first OS.
 //!
 //! Runs in the kernel only. Uses `linux`, and the pure folders.
 
@@ -17,10 +17,11 @@ pub(crate) mod stepping_stone;
 pub(crate) mod wakeup;
 
 use crate::{
-    disk::{holders::Holders, poller::Poller},
+    disk::holders::Holders,
     image::layout::{PAGE, REAL_MODE_LEN},
     mem_reserve::Pool,
     mint_kexec::Images,
+    polling::poller::Poller,
 };
 use kernel::{prelude::*, sync::Arc};
 use local_apic::LocalApic;
@@ -43,7 +44,7 @@ pub(crate) struct Machine {
     pub(crate) images: Arc<Images>,
     /// The files that OSes have as disks.
     pub(crate) disk_holders: Arc<Holders>,
-    /// The thread that looks at the disks of OSes.
+    /// The thread that looks at the functions made of memory of OSes.
     pub(crate) poller: Arc<Poller>,
 }
 

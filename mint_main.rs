@@ -19,6 +19,7 @@ pub mod memory;
 pub mod memory_device;
 pub mod nvme;
 pub mod pci;
+pub mod polling;
 pub mod postmortem;
 pub mod state;
 

@@ -4,14 +4,8 @@
 
 use crate::{
     disk::contents::Contents,
-    linux::phys_memory::{Uncached, Watched},
     memory::memmap::Range,
-    memory_device::{
-        access::{OutOfReach, Registers, SystemMemory},
-        bus::{Bus, CONFIG_LEN},
-        config_space,
-        msix::{self, Message, Msix},
-    },
+    memory_device::{access::OutOfReach, config_space, msix},
     nvme::{
         self,
         controller::Controller,
@@ -19,115 +13,31 @@ use crate::{
         status::Outcome,
         storage::{Request, Storage},
     },
+    polling::{
+        function::{Found, Function},
+        memory::{Memory, Part},
+    },
 };
-use core::sync::atomic::{fence, Ordering};
 use kernel::{prelude::*, sync::Arc};
-
-/// The memory of a running OS, which it writes at any time.
-pub(super) struct Memory {
-    /// The range that is mapped.
-    pub(super) range: Range,
-    /// The mapping.
-    pub(super) mapping: Watched,
-}
-
-impl Memory {
-    fn offset(&self, address: u64, len: usize) -> Result<usize, OutOfReach> {
-        let part = Range::new(address, len as u64).filter(|part| self.range.contains(part));
-        let part = part.ok_or(OutOfReach)?;
-        Ok((part.start() - self.range.start()) as usize)
-    }
-}
-
-impl SystemMemory for Memory {
-    fn read(&self, address: u64, out: &mut [u8]) -> Result<(), OutOfReach> {
-        let offset = self.offset(address, out.len())?;
-        self.mapping.read(offset, out).map_err(|_| OutOfReach)
-    }
-
-    fn write(&self, address: u64, bytes: &[u8]) -> Result<(), OutOfReach> {
-        let offset = self.offset(address, bytes.len())?;
-        self.mapping.write(offset, bytes).map_err(|_| OutOfReach)
-    }
-
-    fn barrier(&self) {
-        // MFENCE. The crate's smp_mb() takes an argument from 7.3 on.
-        fence(Ordering::SeqCst);
-    }
-}
-
-/// A part of the memory of a bus, as registers.
-struct Part<'a> {
-    area: &'a Uncached,
-    offset: usize,
-    len: u32,
-}
-
-impl Part<'_> {
-    fn at(&self, offset: u32) -> Option<usize> {
-        (offset < self.len).then(|| self.offset + offset as usize)
-    }
-}
-
-impl Registers for Part<'_> {
-    fn read(&self, offset: u32) -> u32 {
-        let word = self.at(offset).and_then(|at| self.area.word(at));
-        word.unwrap_or(u32::MAX)
-    }
-
-    fn write(&self, offset: u32, value: u32) {
-        if let Some(at) = self.at(offset) {
-            self.area.set_word(at, value);
-        }
-    }
-}
-
-/// The bus of a running OS.
-pub(super) struct Mapped {
-    /// Where its parts are.
-    pub(super) bus: Bus,
-    /// The memory.
-    pub(super) area: Uncached,
-}
-
-impl Mapped {
-    fn part(&self, range: Range) -> Part<'_> {
-        Part {
-            area: &self.area,
-            offset: (range.start() - self.bus.area().start()) as usize,
-            len: range.len() as u32,
-        }
-    }
-}
 
 type Queues = KVec<QueuePair>;
 
 /// A disk of a running OS.
-pub(super) struct Device {
+pub(crate) struct Device {
     contents: Arc<Contents>,
-    slot: usize,
     controller: Controller<Queues>,
-    interrupts: Msix,
     /// The number of pairs of I/O queues.
     queues: u16,
     blocks: u64,
 }
 
-/// What a look has found.
-pub(super) struct Found {
-    /// Whether there was something to do.
-    pub(super) has_worked: bool,
-    /// The number of commands that were taken.
-    pub(super) commands: u32,
-}
-
 impl Device {
-    /// Makes the controller in `slot` of a bus, for an OS with `cpus` CPUs.
+    /// Makes the controller for an OS with `cpus` CPUs.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`; `EINVAL` if there is no such slot.
-    pub(super) fn new(contents: Arc<Contents>, slot: usize, cpus: usize) -> Result<Self> {
+    /// `ENOMEM`.
+    pub(crate) fn new(contents: Arc<Contents>, cpus: usize) -> Result<Self> {
         // One queue for each CPU, and one for the decoy (firmware/acpi.rs), which older kernels count
         // as a possible CPU.
         let queues = u16::try_from(cpus + 1).unwrap_or(u16::MAX);
@@ -140,53 +50,44 @@ impl Device {
         }
         Ok(Device {
             contents,
-            slot,
             controller: Controller::new(disk, pairs),
-            interrupts: Msix::new(table(queues).ok_or(EINVAL)?),
             queues,
             blocks,
         })
     }
+}
 
-    /// Writes the device's configuration space to `page`.
-    pub(super) fn configure(&self, bus: &Bus, page: &mut [u8; CONFIG_LEN as usize]) -> Option<()> {
-        let function = config_space::Function {
+impl Function for Device {
+    fn describe(&self, bar: Range, rom: Range) -> Result<config_space::Function> {
+        let table = msix::Table::new(
+            nvme::registers::vectors(self.queues),
+            nvme::registers::MSIX_TABLE,
+            nvme::registers::MSIX_PENDING,
+        );
+        Ok(config_space::Function {
             vendor: VENDOR,
             device: DEVICE,
             subsystem_vendor: VENDOR,
             subsystem: DEVICE,
             class: CLASS_NVME,
             revision: 1,
-            bar: bus.bar(self.slot)?,
-            rom: bus.rom(self.slot)?,
-            msix: table(self.queues)?,
-        };
-        config_space::write(page, &function);
-        Some(())
+            bar,
+            rom,
+            msix: table.ok_or(EINVAL)?,
+        })
     }
 
-    /// Sets all registers as at power-on.
-    pub(super) fn power_on(&mut self, mapped: &Mapped) -> Option<()> {
-        let bar = mapped.part(mapped.bus.bar(self.slot)?);
-        self.controller.power_on(&bar);
-        self.interrupts.reset();
-        Some(())
+    fn power_on(&mut self, registers: &Part<'_>) {
+        self.controller.power_on(registers);
     }
 
-    /// Reports finished requests, takes up to `budget` new commands, and sends interrupts by `send` to
-    /// those CPUs of which `is_destination` says that the OS has them. `thorough` tells whether to look at
-    /// the registers, too.
-    pub(super) fn look(
+    fn look(
         &mut self,
-        mapped: &Mapped,
+        registers: &Part<'_>,
         memory: &Memory,
         thorough: bool,
         budget: u32,
-        is_destination: impl Fn(u32) -> bool,
-        mut send: impl FnMut(Message) -> Result,
-    ) -> Option<Found> {
-        let config = mapped.part(mapped.bus.config_page(self.slot)?);
-        let bar = mapped.part(mapped.bus.bar(self.slot)?);
+    ) -> Found {
         let mut has_worked = false;
         let controller = &mut self.controller;
         self.contents.take_finished(|request, outcome, read| {
@@ -205,32 +106,16 @@ impl Device {
             contents: &self.contents,
             memory,
         };
-        let looked = controller.look(&bar, memory, &mut storage, thorough, budget);
-        has_worked |= looked.is_busy || looked.commands > 0;
-        let vectors = controller.take_vectors();
-        for (word, mut bits) in (0..).zip(vectors) {
-            while bits != 0 {
-                self.interrupts
-                    .raise(word * 64 + bits.trailing_zeros() as u16);
-                bits &= bits - 1;
-            }
+        let looked = controller.look(registers, memory, &mut storage, thorough, budget);
+        Found {
+            has_worked: has_worked || looked.is_busy || looked.commands > 0,
+            used: looked.commands,
+            vectors: controller.take_vectors(),
         }
-        // Those that are masked are only looked at again with the other registers.
-        if vectors != [0; 2] || thorough && self.interrupts.is_pending() {
-            // The completions come before the interrupt.
-            memory.barrier();
-            let mut is_lost = false;
-            let send = |message| is_lost |= send(message).is_err();
-            self.interrupts.deliver(&config, &bar, is_destination, send);
-            if is_lost {
-                // Nobody knows which. One too many does no harm.
-                (0..=self.queues).for_each(|vector| self.interrupts.raise(vector));
-            }
-        }
-        Some(Found {
-            has_worked,
-            commands: looked.commands,
-        })
+    }
+
+    fn sync(&self) {
+        self.contents.sync();
     }
 }
 
@@ -272,12 +157,3 @@ const VENDOR: u16 = 0x4d4e;
 const DEVICE: u16 = 0x0001;
 /// PCI Code and ID Assignment Specification, 1.9 "Base Class 01h": NVM Express I/O controller.
 const CLASS_NVME: u32 = 0x01_08_02;
-
-/// Returns the MSI-X table of a controller with `queues` I/O queues.
-fn table(queues: u16) -> Option<msix::Table> {
-    msix::Table::new(
-        nvme::registers::vectors(queues),
-        nvme::registers::MSIX_TABLE,
-        nvme::registers::MSIX_PENDING,
-    )
-}

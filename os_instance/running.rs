@@ -5,7 +5,7 @@
 
 use crate::{
     cpu_offline::OwnedCpu,
-    disk::{poller::Serving, served::Served},
+    disk,
     firmware::host_bridge::HostBridge,
     linux::module_ref::ModuleRef,
     load::Loaded,
@@ -13,6 +13,7 @@ use crate::{
     memory_device::bus::Bus,
     os_instance::timing::Timing,
     pci::devices::Devices,
+    polling::{function::Function, poller::Serving, served::Served},
     start::Cpus,
     state::{backoff::Backoff, Event},
     watch::Watch,
@@ -25,8 +26,8 @@ use kernel::{
 
 /// The resources that an OS holds from `start` on.
 pub(super) struct Running {
-    /// The disks, while the OS runs. Dropped first: nobody may look at them once their memory or the
-    /// CPUs are given back.
+    /// The functions made of memory, while the OS runs. Dropped first: nobody may look at them once their
+    /// memory or the CPUs are given back.
     serving: Option<Serving>,
     // Dropped before the CPUs, to which the devices may send interrupts.
     pub(super) devices: Devices,
@@ -121,12 +122,12 @@ impl Running {
         result
     }
 
-    /// Begins to serve the OS's disks, if it has any.
+    /// Begins to serve the OS's functions made of memory, if it has any.
     ///
     /// # Errors
     ///
     /// `EBUSY` if a request of an earlier kernel is under way; those of [`Served::new`] and
-    /// [`Poller::serve`](crate::disk::poller::Poller::serve).
+    /// [`Poller::serve`](crate::polling::poller::Poller::serve).
     ///
     /// # Safety
     ///
@@ -143,11 +144,16 @@ impl Running {
         for cpu in &self.cpus {
             cpus.push(cpu.apic_id(), GFP_KERNEL)?;
         }
-        let (disks, layout, apic) = (&loaded.disks, &loaded.layout, machine.apic.clone());
+        let mut functions: KVec<KBox<dyn Function>> = KVec::new();
+        for contents in &loaded.disks {
+            let device = disk::device::Device::new(contents.clone(), cpus.len())?;
+            functions.push(KBox::new(device, GFP_KERNEL)?, GFP_KERNEL)?;
+        }
+        let (layout, apic) = (&loaded.layout, machine.apic.clone());
         // SAFETY: `loaded` owns the memory of the layout, and the CPUs are the OS's and parked. `self`
         // drops this before the CPUs and before the memory. Nobody else maps the memory of the bus while
         // the OS runs.
-        let served = unsafe { Served::new(disks, layout, cpus, apic) }?;
+        let served = unsafe { Served::new(functions, layout, cpus, apic) }?;
         Ok(Some(machine.poller.serve(served)?))
     }
 
@@ -163,7 +169,7 @@ impl Running {
         Ok(bridges)
     }
 
-    /// Parks the CPUs of `os` if they are not parked yet, ends all access to its disks, and quiesces its
+    /// Parks the CPUs of `os` if they are not parked yet, ends all access to its memory, and quiesces its
     /// devices.
     ///
     /// # Errors

@@ -14,6 +14,7 @@ mod tree {
     pub mod memory_device;
     pub mod nvme;
     pub mod pci;
+    pub mod polling;
     pub mod postmortem;
     pub mod state;
 }

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The thread that looks at the disks of all OSes.
+//! The thread that looks at the functions made of memory of all OSes.
 
 use crate::{
-    disk::{pace::Pace, served::Served},
     linux::{
         errno::ESHUTDOWN,
         kthread::{Alarm, Body, Thread}, //
     },
+    polling::{pace::Pace, served::Served},
 };
 use kernel::{
     alloc::flags::GFP_ATOMIC,
@@ -20,11 +20,11 @@ use kernel::{
 /// The name of the thread.
 const NAME: &CStr = c"mint-poller";
 
-/// The thread, and the disks that it looks at.
+/// The thread, and the functions that it looks at.
 #[pin_data]
 pub(crate) struct Poller {
     turns: Arc<Turns>,
-    /// There is none before the first OS with disks runs.
+    /// There is none before the first OS with such functions runs.
     #[pin]
     thread: Mutex<Option<Thread<Turns>>>,
 }
@@ -43,15 +43,16 @@ struct List {
     is_closed: bool,
 }
 
-/// Disks that the poller looks at. Dropping this ends all access to the OS's memory. Requests may still
-/// be under way then; see [`Contents::settle`](crate::disk::contents::Contents::settle).
+/// Functions that the poller looks at. Dropping this ends all access to the OS's memory. Requests of its
+/// disks may still be under way then; see
+/// [`Contents::settle`](crate::disk::contents::Contents::settle).
 pub(crate) struct Serving {
     turns: Arc<Turns>,
     served: Arc<Served>,
 }
 
 impl Poller {
-    /// Makes a poller without disks.
+    /// Makes a poller without functions.
     ///
     /// # Errors
     ///
@@ -82,7 +83,7 @@ impl Poller {
         self.turns.alarm.clone()
     }
 
-    /// Begins to look at the disks of an OS.
+    /// Begins to look at the functions of an OS.
     ///
     /// # Errors
     ///
@@ -109,7 +110,7 @@ impl Poller {
         })
     }
 
-    /// Looks at no disk any more, and accesses no OS's memory. Puts on the storage what was written.
+    /// Looks at no function any more, and accesses no OS's memory. Puts on the storage what was written.
     pub(crate) fn close(&self) {
         let served = {
             let mut list = self.turns.list.lock();
