@@ -23,4 +23,7 @@ pub(crate) mod module_ref;
 pub(crate) mod notifier;
 pub(crate) mod pci_driver;
 pub(crate) mod phys_memory;
+mod poll;
+pub(crate) mod tap;
+mod user_page;
 pub(crate) mod work_queue;

@@ -152,7 +152,11 @@ impl Watched {
     }
 
     /// Returns the address at which the `len` bytes at `offset` are mapped.
-    fn part(&self, offset: usize, len: usize) -> Result<*const u8> {
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if not all of the bytes are in the mapping.
+    pub(super) fn part(&self, offset: usize, len: usize) -> Result<*const u8> {
         let end = offset.checked_add(len).ok_or(EINVAL)?;
         if end > self.0.len {
             return Err(EINVAL);
