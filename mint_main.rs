@@ -13,6 +13,7 @@ use kernel::{
 // Pure: no kernel code, and tested on the host (tools/testing/unit). In some folders, files marked
 // with `cfg(MODULE)` are for the kernel only.
 pub mod disk;
+pub mod ena;
 pub mod firmware;
 pub mod image;
 pub mod memory;

@@ -8,6 +8,7 @@
 #[path = "../../../.."]
 mod tree {
     pub mod disk;
+    pub mod ena;
     pub mod firmware;
     pub mod image;
     pub mod memory;
