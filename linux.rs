@@ -18,6 +18,7 @@ pub(crate) mod kernel_mount;
 pub(crate) mod kobject;
 pub(crate) mod kthread;
 pub(crate) mod log;
+pub(crate) mod machine_uuid;
 pub(crate) mod module_params;
 pub(crate) mod module_ref;
 pub(crate) mod notifier;

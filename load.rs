@@ -5,7 +5,7 @@
 use crate::{
     cpu_offline,
     disk::{contents::Contents, wanted},
-    firmware::{cmdline, host_bridge::HostBridge},
+    firmware::{cmdline, credentials, host_bridge::HostBridge, smbios::System},
     image::{
         kernel_image::Mode,
         layout::{self, Layout, Low, PAGE, REAL_MODE_LEN},
@@ -19,6 +19,8 @@ use crate::{
     mint_kexec::{self, ImageRef, Kernel, OpenImage},
     os_instance::{
         config::{Config, Initrd},
+        identity::Identity,
+        secret::Secret,
         timing::{Phase, Timing},
     },
     pci::devices::Devices,
@@ -40,7 +42,8 @@ impl Paths {
     ///
     /// # Errors
     ///
-    /// `EINVAL` if something is missing; the log says what. `ENOMEM`.
+    /// `EINVAL` if something is missing, or if the last line of its credentials is wrong; the log says
+    /// what. `ENOMEM`.
     pub(crate) fn of(config: &Config, os: &CString) -> Result<Self> {
         let missing = |file: &str| {
             pr_err!(
@@ -54,6 +57,10 @@ impl Paths {
         config.cpus.as_ref().ok_or_else(|| missing("cpus"))?;
         config.memory.ok_or_else(|| missing("memory"))?;
         let kernel = config.kernel.as_ref().ok_or_else(|| missing("kernel"))?;
+        credentials::check(config.credentials.bytes()).map_err(|error| {
+            pr_err!("{}: {}\n", &**os, Shown(error));
+            EINVAL
+        })?;
         Ok(Paths {
             kernel: CString::try_from(&**kernel)?,
             initrd: config.initrd.try_clone()?,
@@ -165,6 +172,8 @@ pub(crate) struct Loaded {
     /// Whether the command line calls for a restart after a panic.
     pub(crate) restarts_on_panic: bool,
     console: Option<IoPorts>,
+    identity: Identity,
+    credentials: Secret,
     /// Its disks, in the order in which they lie on the bus.
     pub(crate) disks: KVec<Arc<Contents>>,
     /// How many times the OS was restarted.
@@ -269,6 +278,8 @@ impl Loaded {
             command_line,
             restarts_on_panic,
             console,
+            identity: Identity::of(config, os)?,
+            credentials: config.credentials.try_clone()?,
             restarts: 0,
             backoff: Backoff::default(),
             _memory: memory,
@@ -312,6 +323,11 @@ impl Loaded {
             mode: image.mode,
             entry: image.entry,
             efi: image.efi,
+            system: System {
+                serial_number: self.identity.serial_number.to_bytes(),
+                uuid: self.identity.uuid,
+                credentials: self.credentials.bytes(),
+            },
             bridges,
         }
     }

@@ -15,7 +15,9 @@
 //! lock that is held for long.
 
 pub(crate) mod config;
+pub(crate) mod identity;
 mod running;
+pub(crate) mod secret;
 pub(crate) mod timing;
 mod watcher;
 

@@ -6,7 +6,7 @@ use crate::{
     cpu_offline::{self, OwnedCpu},
     firmware::{
         host_bridge::HostBridge,
-        mailbox, {acpi, boot_params, efi},
+        mailbox, {acpi, boot_params, efi, smbios},
     },
     image::{
         identity_map,
@@ -33,6 +33,8 @@ pub(crate) struct Told<'a> {
     pub(crate) command_line: &'a CStr,
     /// The I/O port of its serial port, if it has one.
     pub(crate) console: Option<u16>,
+    /// What its SMBIOS says.
+    pub(crate) system: smbios::System<'a>,
     /// Its PCI host bridges.
     pub(crate) bridges: &'a [HostBridge],
     /// The CPU mode in which it is entered.
@@ -172,7 +174,7 @@ impl Cpus<'_> {
         })
     }
 
-    /// Writes `boot_params`, the command line, and the ACPI and EFI firmware into `area`, the
+    /// Writes `boot_params`, the command line, and the ACPI, SMBIOS and EFI firmware into `area`, the
     /// firmware area.
     fn write_firmware(&self, area: &mut [u8], told: &Told<'_>) -> Result {
         let layout = self.layout;
@@ -195,6 +197,9 @@ impl Cpus<'_> {
         };
         let tables = area.get_mut(at(&layout.acpi)).ok_or(EINVAL)?;
         let rsdp = acpi::write(tables, layout.acpi.start(), &machine).ok_or(E2BIG)?;
+        let tables = area.get_mut(at(&layout.smbios)).ok_or(EINVAL)?;
+        let smbios = smbios::write(tables, layout.smbios.start(), &told.system).ok_or(E2BIG)?;
+        let pointers = efi::Pointers { rsdp, smbios };
 
         let width = match told.mode {
             Mode::Protected => efi::Width::Bits32,
@@ -213,7 +218,7 @@ impl Cpus<'_> {
             .and_then(|page| page.try_into().ok())
             .ok_or(EINVAL)?;
         let memory_map = memory_map.first_chunk_mut().ok_or(EINVAL)?;
-        let efi = efi::write(tables, memory_map, layout, rsdp, width).ok_or(E2BIG)?;
+        let efi = efi::write(tables, memory_map, layout, &pointers, width).ok_or(E2BIG)?;
 
         let page = area.get_mut(at(&layout.boot_params)).ok_or(EINVAL)?;
         boot_params::write(

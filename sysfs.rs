@@ -10,11 +10,15 @@ use crate::{
         contents::Contents,
         wanted::{self, Wanted, MAX_DISKS},
     },
+    firmware::credentials,
     image::layout::RANGE_ALIGN,
-    linux::kobject::{Announcer, Attribute, BinaryAttribute, Directory, Node, Text},
+    linux::{
+        kobject::{Announcer, Attribute, BinaryAttribute, Directory, Node, Text},
+        log::Shown,
+    },
     machine::{preconditions, Machine},
     memory::memmap,
-    os_instance::{config::Initrd, Os},
+    os_instance::{config::Initrd, identity::Identity, Os},
     pci::{self, unit::Request},
 };
 use core::fmt::Write;
@@ -32,6 +36,8 @@ const NAME_MAX: usize = 31;
 /// Maximum length of a path in bytes, with its terminating zero: sysfs must be able to show the
 /// path.
 const PATH_MAX: usize = bindings::PATH_MAX as usize - 1;
+/// Maximum length of a serial number in bytes.
+const SERIAL_NUMBER_MAX: usize = 255;
 /// The value of `initrd` for an OS that gets none, not even the one in the kernel's file.
 const NO_INITRD: &[u8] = b"none";
 
@@ -111,7 +117,7 @@ impl Directory for Root {
 
 impl Directory for Arc<Os> {
     const ATTRIBUTES: &'static [Attribute<Self>] = {
-        static ATTRIBUTES: [Attribute<Arc<Os>>; 18] = [
+        static ATTRIBUTES: [Attribute<Arc<Os>>; 19] = [
             Attribute::read_only(c"state", |os, text| text.push(os.state().name().as_bytes())),
             Attribute::read_write(c"cpus", show_cpus, store_cpus),
             Attribute::read_write(c"memory", show_memory, store_memory),
@@ -121,6 +127,7 @@ impl Directory for Arc<Os> {
             Attribute::read_write(c"console", show_console, store_console),
             Attribute::read_write(c"devices", show_devices, store_devices),
             Attribute::read_write(c"disks", show_disks, store_disks),
+            Attribute::read_write(c"serial_number", show_serial_number, store_serial_number),
             Attribute::read_only(c"disk_stats", |os, text| {
                 os.with_disks(|disks| show_statistics(disks, text))
             }),
@@ -142,7 +149,9 @@ impl Directory for Arc<Os> {
     };
 
     const BINARY_ATTRIBUTES: &'static [BinaryAttribute<Self>] = {
-        static ATTRIBUTES: [BinaryAttribute<Arc<Os>>; 2] = [
+        static ATTRIBUTES: [BinaryAttribute<Arc<Os>>; 3] = [
+            // Binary, since it may be longer than a page.
+            BinaryAttribute::read_write(c"credentials", read_credentials, write_credentials),
             BinaryAttribute::read_only(c"dmesg", |os, offset, out| os.read_log(offset, out)),
             BinaryAttribute::read_only(c"vmcore", |os, offset, out| os.read_core(offset, out)),
         ];
@@ -460,6 +469,67 @@ fn store_disks(os: &Node<Arc<Os>>, value: &CStr) -> Result {
     let disks = CString::try_from(value)?;
     os.configure(|config| {
         config.disks = disks;
+        Ok(())
+    })
+}
+
+fn show_serial_number(os: &Node<Arc<Os>>, text: &mut Text<'_>) -> Result {
+    os.with_config(|config, _| {
+        let identity = Identity::of(config, os.name())?;
+        text.push(identity.serial_number.to_bytes())
+    })
+}
+
+fn store_serial_number(os: &Node<Arc<Os>>, value: &CStr) -> Result {
+    let bytes = value.to_bytes();
+    let printable = |c: &u8| c.is_ascii_graphic() || *c == b' ';
+    if bytes.len() > SERIAL_NUMBER_MAX || !bytes.iter().all(printable) {
+        pr_err!(
+            "{}: serial_number takes up to {} printable ASCII characters\n",
+            &**os.name(),
+            SERIAL_NUMBER_MAX
+        );
+        return Err(EINVAL);
+    }
+    let serial_number = CString::try_from(value)?;
+    os.configure(|config| {
+        config.serial_number = serial_number;
+        Ok(())
+    })
+}
+
+fn read_credentials(os: &Node<Arc<Os>>, offset: u64, out: &mut [u8]) -> Result<usize> {
+    os.with_config(|config, _| {
+        let rest = config.credentials.bytes().get(usize::try_from(offset)?..);
+        let rest = rest.unwrap_or(&[]);
+        let len = rest.len().min(out.len());
+        out[..len].copy_from_slice(&rest[..len]);
+        Ok(len)
+    })
+}
+
+/// Replaces what follows `offset` by `bytes`. A long value comes in several writes of a page, so that the
+/// last line may not be whole: it is checked at load.
+fn write_credentials(os: &Node<Arc<Os>>, offset: u64, bytes: &[u8]) -> Result {
+    os.configure(|config| {
+        let new = config
+            .credentials
+            .written(usize::try_from(offset)?, bytes)?;
+        let text = new.bytes();
+        if text.len() > credentials::MAX_LEN {
+            pr_err!(
+                "{}: credentials are longer than {} bytes\n",
+                &**os.name(),
+                credentials::MAX_LEN
+            );
+            return Err(E2BIG);
+        }
+        let whole = text.iter().rposition(|&byte| byte == b'\n');
+        credentials::check(&text[..whole.unwrap_or(0)]).map_err(|error| {
+            pr_err!("{}: {}\n", &**os.name(), Shown(error));
+            EINVAL
+        })?;
+        config.credentials = new;
         Ok(())
     })
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The names by which a system knows a disk again (/dev/disk/by-id). They depend on the path alone, so
-//! that they are the same whatever other disks the system has, and at each start.
+//! that they are the same whatever other disks the system has, and at each start. A system's own names
+//! are made in the same way, from the machine's UUID and the system's name.
 
 /// The model of all disks.
 pub const MODEL: &[u8] = b"Mint memory disk";
@@ -12,7 +13,8 @@ pub const FIRMWARE: &[u8] = b"1";
 const FNV_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
 const FNV_PRIME: u64 = 0x0100_0000_01b3;
 
-/// Returns the serial number of the disk with the contents at `path`: 16 hexadecimal digits.
+/// Returns the serial number of the disk with the contents at `path`, or of something else that
+/// `path` stands for: 16 hexadecimal digits.
 pub fn serial(path: &[u8]) -> [u8; 16] {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let hash = fnv_1a(FNV_BASIS, path);
@@ -22,7 +24,8 @@ pub fn serial(path: &[u8]) -> [u8; 16] {
     })
 }
 
-/// Returns the UUID of the disk with the contents at `path`, a version 8 UUID (RFC 9562, 5.8).
+/// Returns the UUID of the disk with the contents at `path`, or of something else that `path` stands
+/// for: a version 8 UUID (RFC 9562, 5.8).
 pub fn uuid(path: &[u8]) -> [u8; 16] {
     let first = fnv_1a(FNV_BASIS, path);
     let second = fnv_1a(first, path);

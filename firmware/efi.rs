@@ -40,6 +40,10 @@ const VENDOR: usize = 0x2c0;
 const ACPI_20_TABLE_GUID: [u8; 16] = [
     0x71, 0xe8, 0x68, 0x88, 0xf1, 0xe4, 0xd3, 0x11, 0xbc, 0x22, 0x00, 0x80, 0xc7, 0x3c, 0x88, 0x81,
 ];
+/// SMBIOS3_TABLE_GUID (4.6.1).
+const SMBIOS3_TABLE_GUID: [u8; 16] = [
+    0x44, 0x15, 0xfd, 0xf2, 0x94, 0x97, 0x2c, 0x4a, 0x99, 0x2e, 0xe5, 0xbb, 0xcf, 0x20, 0xe3, 0x94,
+];
 /// EFI_RT_PROPERTIES_TABLE_GUID (4.6.2).
 const RT_PROPERTIES_TABLE_GUID: [u8; 16] = [
     0x8a, 0x91, 0x66, 0xeb, 0xef, 0x7e, 0x2a, 0x40, 0x84, 0x2e, 0x93, 0x1d, 0x21, 0xc3, 0x8a, 0xe9,
@@ -94,14 +98,23 @@ pub struct Info {
     pub memory_map: Range,
 }
 
+/// The addresses of other parts of the firmware, to which the configuration table points.
+#[derive(Clone, Copy)]
+pub struct Pointers {
+    /// The RSDP.
+    pub rsdp: u64,
+    /// The entry point of SMBIOS.
+    pub smbios: u64,
+}
+
 /// Writes the tables into `tables` and the memory map into `memory_map`, which must be the pages of
-/// the same names in `layout`. The RSDP is at `rsdp`. Returns [`None`] if something does not fit,
-/// or if an address does not fit in `width`.
+/// the same names in `layout`. Returns [`None`] if something does not fit, or if an address does not
+/// fit in `width`.
 pub fn write(
     tables: &mut [u8; PAGE as usize],
     memory_map: &mut [u8; PAGE as usize],
     layout: &Layout,
-    rsdp: u64,
+    pointers: &Pointers,
     width: Width,
 ) -> Option<Info> {
     tables.fill(0);
@@ -123,7 +136,8 @@ pub fn write(
     page.put(RT_PROPERTIES + 4, &supported.to_le_bytes())?;
 
     let configuration = [
-        (ACPI_20_TABLE_GUID, rsdp),
+        (ACPI_20_TABLE_GUID, pointers.rsdp),
+        (SMBIOS3_TABLE_GUID, pointers.smbios),
         (RT_PROPERTIES_TABLE_GUID, page.address(RT_PROPERTIES)),
     ];
     for (index, (guid, address)) in configuration.iter().enumerate() {

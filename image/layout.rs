@@ -7,7 +7,7 @@
 //! +-----------------------+      +--------------------------------------+
 //! | trampoline page: ours |      | firmware area, 1 MiB: ACPI data      |
 //! +-----------------------+      |   boot_params, command line, mailbox,|
-//! +-----------------------+      |   EFI, ACPI tables, page tables      |
+//! +-----------------------+      |   EFI, SMBIOS, ACPI, page tables     |
 //! | RAM for its real-mode |      +--------------------------------------+
 //! | trampoline            |      | perhaps a PCI bus made of memory     |
 //! +-----------------------+      +--------------------------------------+
@@ -64,7 +64,8 @@ const MAILBOX: u64 = 0x2000;
 const EFI_CODE: u64 = 0x3000;
 const EFI_TABLES: u64 = 0x4000;
 const EFI_MEMORY_MAP: u64 = 0x5000;
-const ACPI: u64 = 0x6000;
+const SMBIOS: u64 = 0x6000;
+const ACPI: u64 = 0xe000;
 const PAGE_TABLES: u64 = 0xe0000;
 
 /// Why a successor does not fit in its memory.
@@ -177,6 +178,8 @@ pub struct Layout {
     pub mailbox: Range,
     /// The pages of its EFI firmware.
     pub efi: Efi,
+    /// Room for SMBIOS.
+    pub smbios: Range,
     /// Room for the ACPI tables.
     pub acpi: Range,
     /// Room for page tables.
@@ -295,6 +298,7 @@ pub fn plan(
             tables: part(EFI_TABLES, EFI_TABLES + PAGE)?,
             memory_map: part(EFI_MEMORY_MAP, EFI_MEMORY_MAP + PAGE)?,
         },
+        smbios: part(SMBIOS, ACPI)?,
         acpi: part(ACPI, PAGE_TABLES)?,
         page_tables: part(PAGE_TABLES, FIRMWARE_LEN)?,
         kernel,

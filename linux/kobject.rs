@@ -88,24 +88,41 @@ pub(crate) struct BinaryAttribute<T: Directory> {
     // Must be the first field: C passes a pointer to it.
     attribute: bindings::bin_attribute,
     read: Read<T>,
+    write: Option<Write<T>>,
 }
 
 /// Reads from an offset into the buffer. Returns the number of bytes, 0 at the end of the file.
 pub(crate) type Read<T> = fn(&Node<T>, u64, &mut [u8]) -> Result<usize>;
+/// Writes bytes, up to a page of them, at an offset.
+pub(crate) type Write<T> = fn(&Node<T>, u64, &[u8]) -> Result;
 
 // SAFETY: Nobody writes to an attribute after it was made, and its name is static.
 unsafe impl<T: Directory> Sync for BinaryAttribute<T> {}
 
 impl<T: Directory> BinaryAttribute<T> {
-    /// Makes a file that root can read.
-    pub(crate) const fn read_only(name: &'static CStr, read: Read<T>) -> Self {
+    const fn new(name: &'static CStr, mode: u16, read: Read<T>, write: Option<Write<T>>) -> Self {
         // SAFETY: This is a C struct of pointers and integers, for which all zeros is valid. A size
         // of 0 means that it is unknown.
         let mut attribute: bindings::bin_attribute = unsafe { core::mem::zeroed() };
         attribute.attr.name = name.as_ptr().cast();
-        attribute.attr.mode = 0o400;
+        attribute.attr.mode = mode;
         attribute.read = Some(Node::<T>::read);
-        BinaryAttribute { attribute, read }
+        attribute.write = Some(Node::<T>::write);
+        BinaryAttribute {
+            attribute,
+            read,
+            write,
+        }
+    }
+
+    /// Makes a file that root can read.
+    pub(crate) const fn read_only(name: &'static CStr, read: Read<T>) -> Self {
+        Self::new(name, 0o400, read, None)
+    }
+
+    /// Makes a file that root can read and write.
+    pub(crate) const fn read_write(name: &'static CStr, read: Read<T>, write: Write<T>) -> Self {
+        Self::new(name, 0o600, read, Some(write))
     }
 }
 
@@ -115,7 +132,7 @@ pub(crate) trait Directory: Send + Sync + Sized + 'static {
     const ATTRIBUTES: &'static [Attribute<Self>];
     /// The binary files in the directory.
     const BINARY_ATTRIBUTES: &'static [BinaryAttribute<Self>] = &[];
-    /// Checks that the caller may write the text files and read the binary files.
+    /// Checks that the caller may write the text files, and read and write the binary files.
     ///
     /// # Errors
     ///
@@ -466,6 +483,33 @@ impl<T: Directory> Node<T> {
             let offset = u64::try_from(offset)?;
             Ok((attribute.read)(node, offset, buffer)?.min(len) as isize)
         })
+    }
+
+    unsafe extern "C" fn write(
+        _file: *mut bindings::file,
+        kobject: *mut bindings::kobject,
+        attribute: *const bindings::bin_attribute,
+        buffer: *mut c_char,
+        offset: bindings::loff_t,
+        len: usize,
+    ) -> isize {
+        // SAFETY: The directories of nodes alone have such files, and sysfs waits for this function
+        // before it removes the kobject.
+        let node = unsafe { Self::from_kobject(kobject) };
+        // SAFETY: The directory has only binary attributes of `T::BINARY_ATTRIBUTES`, and
+        // `attribute` is their first field.
+        let attribute = unsafe { &*attribute.cast::<BinaryAttribute<T>>() };
+        // SAFETY: kernfs passes a buffer of `len` bytes, which nobody else uses, and frees it then.
+        let buffer = unsafe { core::slice::from_raw_parts_mut(buffer.cast::<u8>(), len) };
+        let result = from_result(|| {
+            T::check_access()?;
+            let offset = u64::try_from(offset)?;
+            attribute.write.ok_or(EIO)?(node, offset, buffer)?;
+            Ok(len as isize)
+        });
+        // The bytes may be secret.
+        buffer.fill(0);
+        result
     }
 }
 

@@ -5,6 +5,7 @@
 use crate::{
     cpu_offline::CpuSet,
     memory::memmap,
+    os_instance::secret::Secret,
     pci::unit::Request, //
 };
 use kernel::{prelude::*, str::CString};
@@ -28,6 +29,10 @@ pub(crate) struct Config {
     pub(crate) devices: KVec<Request>,
     /// The disks that the OS gets, as [`wanted::each`](crate::disk::wanted::each) reads them.
     pub(crate) disks: CString,
+    /// The serial number that SMBIOS tells the OS. If empty, one that depends on its name.
+    pub(crate) serial_number: CString,
+    /// What systemd in the OS gets, as [`credentials`](crate::firmware::credentials) reads it.
+    pub(crate) credentials: Secret,
 }
 
 impl Config {
@@ -46,6 +51,8 @@ impl Config {
             console: None,
             devices: KVec::new(),
             disks: CString::try_from(c"")?,
+            serial_number: CString::try_from(c"")?,
+            credentials: Secret::new(),
         })
     }
 }

@@ -163,8 +163,12 @@ fn check_layout(
 
     let rsdp = layout.acpi.start();
     let (mut tables, mut memory_map) = ([0xa5; PAGE as usize], [0xa5; PAGE as usize]);
+    let pointers = efi::Pointers {
+        rsdp,
+        smbios: layout.smbios.start(),
+    };
     let [narrow, info] = [efi::Width::Bits32, efi::Width::Bits64]
-        .map(|width| efi::write(&mut tables, &mut memory_map, layout, rsdp, width));
+        .map(|width| efi::write(&mut tables, &mut memory_map, layout, &pointers, width));
     assert_eq!(narrow.is_some(), layout.firmware.end() <= 4 * G);
     let mut page = [0xa5; boot_params::LEN];
     boot_params::write(&mut page, &image.setup_header, layout, &[], rsdp, info);

@@ -8,7 +8,7 @@
 mod image;
 
 use mint_unit::firmware::e820::{self, Kind};
-use mint_unit::firmware::efi::{write, Info, Width, DESCRIPTOR_LEN, DESCRIPTOR_VERSION};
+use mint_unit::firmware::efi::{write, Info, Pointers, Width, DESCRIPTOR_LEN, DESCRIPTOR_VERSION};
 use mint_unit::firmware::mailbox::{self, Call};
 use mint_unit::image::bzimage::parse;
 use mint_unit::image::layout::{plan, Layout, Low, PAGE, RANGE_ALIGN};
@@ -44,8 +44,11 @@ fn layouts() -> [(Layout, Width); 4] {
     .map(|(start, len, width)| (layout(start, len), width))
 }
 
-fn rsdp(layout: &Layout) -> u64 {
-    layout.acpi.start() + 0x70
+fn pointers(layout: &Layout) -> Pointers {
+    Pointers {
+        rsdp: layout.acpi.start() + 0x70,
+        smbios: layout.smbios.start() + 0x30,
+    }
 }
 
 /// The two pages that are written, and what boot_params would say.
@@ -60,8 +63,8 @@ impl Firmware {
         // Old bytes that must not shine through.
         let mut tables = [0xa5; PAGE as usize];
         let mut memory_map = [0xa5; PAGE as usize];
-        let rsdp = rsdp(layout);
-        let info = write(&mut tables, &mut memory_map, layout, rsdp, width).unwrap();
+        let pointers = pointers(layout);
+        let info = write(&mut tables, &mut memory_map, layout, &pointers, width).unwrap();
         assert_eq!(info.width, width);
         let memory = |range: Range, bytes| Memory {
             at: range.start(),
@@ -81,9 +84,15 @@ fn addresses_that_32_bits_do_not_reach_are_refused() {
     let [tables, memory_map] = &mut pages;
     let high = layout(1 << 32, 256 << 20);
     let low = layout(1 << 30, 256 << 20);
-    for (layout, rsdp) in [(high, rsdp(&low)), (low, 1 << 32)] {
+    let good = pointers(&low);
+    let (rsdp, smbios) = (1 << 32, 1 << 32);
+    for (layout, pointers) in [
+        (high, good),
+        (low, Pointers { rsdp, ..good }),
+        (low, Pointers { smbios, ..good }),
+    ] {
         assert_eq!(
-            write(tables, memory_map, &layout, rsdp, Width::Bits32),
+            write(tables, memory_map, &layout, &pointers, Width::Bits32),
             None
         );
     }
@@ -327,8 +336,8 @@ fn find(firmware: &mut Firmware, layout: &Layout) -> Found {
         assert_eq!(String::from_utf16(&[unit]).unwrap(), letter);
     }
 
-    assert_eq!((entries % 8, count), (0, 2));
-    let configuration = [0, 1].map(|index| {
+    assert_eq!((entries % 8, count), (0, 3));
+    let configuration = [0, 1, 2].map(|index| {
         let entry = entries + index * format.entry as u64;
         let guid = memory.get(entry + format.vendor_guid as u64, 16);
         let guid = take(<&mut [u8; 16]>::try_from(guid).unwrap());
@@ -341,7 +350,9 @@ fn find(firmware: &mut Firmware, layout: &Layout) -> Found {
             .find(|entry| entry.0 == *guid.as_bytes());
         entry.unwrap().1
     };
-    assert_eq!(table(ACPI_20_TABLE_GUID), rsdp(layout));
+    let pointers = pointers(layout);
+    assert_eq!(table(ACPI_20_TABLE_GUID), pointers.rsdp);
+    assert_eq!(table(SMBIOS3_TABLE_GUID), pointers.smbios);
     let properties = table(RT_PROPERTIES_TABLE_GUID);
     assert_eq!(properties % 4, 0);
     let mut field = |offset, len| memory.take(properties + offset as u64, len);

@@ -21,5 +21,5 @@ pub fn pages(layout: &Layout) -> [Range; 6] {
 pub fn all(layout: &Layout) -> impl Iterator<Item = Range> {
     pages(layout)
         .into_iter()
-        .chain([layout.acpi, layout.page_tables])
+        .chain([layout.smbios, layout.acpi, layout.page_tables])
 }
