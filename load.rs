@@ -17,6 +17,7 @@ use crate::{
     },
     mem_reserve::Allocation,
     mint_kexec::{self, ImageRef, Kernel, OpenImage},
+    network::plug::Plug,
     os_instance::{
         config::{Config, Initrd},
         identity::Identity,
@@ -176,6 +177,8 @@ pub(crate) struct Loaded {
     credentials: Secret,
     /// Its disks, in the order in which they lie on the bus.
     pub(crate) disks: KVec<Arc<Contents>>,
+    /// The plug of its network card, if it has one.
+    pub(crate) network: Option<Arc<Plug>>,
     /// How many times the OS was restarted.
     pub(crate) restarts: u64,
     /// Determines the delay before the next restart.
@@ -260,7 +263,7 @@ impl Loaded {
         })?;
         cpu_offline::check_awake(os)?;
         let low = Low::new(trampoline.range(), low_ram.range()).ok_or(EINVAL)?;
-        let has_bus = !files.disks.is_empty();
+        let has_bus = !files.disks.is_empty() || config.network.is_some();
         let initrd_len = files.initrd().map_or(0, |initrd| initrd.len() as u64);
         let layout =
             layout::plan(memory.range(), low, image, initrd_len, has_bus).map_err(|error| {
@@ -273,6 +276,7 @@ impl Loaded {
         let mut files = files;
         let loaded = Loaded {
             disks: core::mem::replace(&mut files.disks, KVec::new()),
+            network: config.network.clone(),
             files,
             layout,
             command_line,
@@ -357,7 +361,7 @@ fn command_line(config: &Config, files: &Files, os: &CString) -> Result<(CString
     let facts = cmdline::Facts {
         tsc_khz: preconditions::tsc_khz(),
         console: config.console,
-        pci: !config.devices.is_empty() || !files.disks.is_empty(),
+        pci: !config.devices.is_empty() || !files.disks.is_empty() || config.network.is_some(),
         efi: kernel.efi,
         mode: kernel.mode,
     };

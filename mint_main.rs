@@ -18,6 +18,7 @@ pub mod firmware;
 pub mod image;
 pub mod memory;
 pub mod memory_device;
+pub mod network;
 pub mod nvme;
 pub mod pci;
 pub mod polling;

@@ -16,6 +16,7 @@
 
 pub(crate) mod config;
 pub(crate) mod identity;
+mod network;
 mod running;
 pub(crate) mod secret;
 pub(crate) mod timing;

@@ -10,6 +10,7 @@ use crate::{
         contents::Contents,
         wanted::{self, Wanted, MAX_DISKS},
     },
+    ena::counters::{Counters, Traffic},
     firmware::credentials,
     image::layout::RANGE_ALIGN,
     linux::{
@@ -18,6 +19,7 @@ use crate::{
     },
     machine::{preconditions, Machine},
     memory::memmap,
+    network::{self, wanted::NO_END},
     os_instance::{config::Initrd, identity::Identity, Os},
     pci::{self, unit::Request},
 };
@@ -117,7 +119,7 @@ impl Directory for Root {
 
 impl Directory for Arc<Os> {
     const ATTRIBUTES: &'static [Attribute<Self>] = {
-        static ATTRIBUTES: [Attribute<Arc<Os>>; 19] = [
+        static ATTRIBUTES: [Attribute<Arc<Os>>; 21] = [
             Attribute::read_only(c"state", |os, text| text.push(os.state().name().as_bytes())),
             Attribute::read_write(c"cpus", show_cpus, store_cpus),
             Attribute::read_write(c"memory", show_memory, store_memory),
@@ -131,6 +133,8 @@ impl Directory for Arc<Os> {
             Attribute::read_only(c"disk_stats", |os, text| {
                 os.with_disks(|disks| show_statistics(disks, text))
             }),
+            Attribute::read_write(c"network", show_network, store_network),
+            Attribute::read_only(c"network_stats", show_network_stats),
             Attribute::read_only(c"command_line", |os, text| {
                 os.with_command_line(|line| text.push(line.to_bytes()))
             }),
@@ -542,6 +546,50 @@ fn show_statistics(disks: &[Arc<Contents>], text: &mut Text<'_>) -> Result {
         let (statistics, in_flight) = disk.statistics();
         let shown = statistics.with_in_flight(in_flight);
         write!(text, "{newline}{path} {shown}").map_err(|_| E2BIG)?;
+    }
+    Ok(())
+}
+
+fn show_network(os: &Node<Arc<Os>>, text: &mut Text<'_>) -> Result {
+    let Some(plug) = os.network() else {
+        return Ok(());
+    };
+    let tap = plug.tap();
+    text.push(tap.as_ref().map_or(NO_END.as_bytes(), |tap| tap.name()))?;
+    write!(text, " {}", plug.mac()).map_err(|_| E2BIG)
+}
+
+fn store_network(os: &Node<Arc<Os>>, value: &CStr) -> Result {
+    if value.is_empty() {
+        return os.set_network(None);
+    }
+    let wanted = value.to_str().ok().and_then(network::wanted::Wanted::parse);
+    let wanted = wanted.ok_or_else(|| {
+        pr_err!(
+            "{}: network takes the name of a TAP interface, the number of a file attached to one, or none; then a MAC address, if wanted\n",
+            &**os.name()
+        );
+        EINVAL
+    })?;
+    os.set_network(Some(wanted))
+}
+
+/// Writes the counters as the OS sees them: received bytes, packets, errors and drops, then those sent.
+fn show_network_stats(os: &Node<Arc<Os>>, text: &mut Text<'_>) -> Result {
+    let Some(plug) = os.network() else {
+        return Ok(());
+    };
+    let Counters {
+        receive, transmit, ..
+    } = plug.counters();
+    for (separator, traffic) in [("", receive), (" ", transmit)] {
+        let Traffic {
+            frames,
+            bytes,
+            drops,
+            errors,
+        } = traffic;
+        write!(text, "{separator}{bytes} {frames} {errors} {drops}").map_err(|_| E2BIG)?;
     }
     Ok(())
 }

@@ -2,11 +2,11 @@
 
 //! The disks that a person gives an OS, as written to the file `disks`.
 
-use crate::memory_device::bus::MAX_FUNCTIONS;
+use crate::memory_device::bus::{FIRST_DISK_SLOT, MAX_FUNCTIONS};
 use core::fmt;
 
 /// The maximum number of disks of an OS.
-pub const MAX_DISKS: usize = MAX_FUNCTIONS;
+pub const MAX_DISKS: usize = MAX_FUNCTIONS - FIRST_DISK_SLOT;
 
 /// What follows the path of a disk that can only be read.
 const READ_ONLY: &str = ":ro";

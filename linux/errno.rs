@@ -15,8 +15,12 @@ impl From<Errno> for Error {
     }
 }
 
+/// "File descriptor in bad state."
+pub(crate) const EBADFD: Errno = Errno(bindings::EBADFD);
 /// "Not a data message."
 pub(crate) const EBADMSG: Errno = Errno(bindings::EBADMSG);
+/// "Message too long."
+pub(crate) const EMSGSIZE: Errno = Errno(bindings::EMSGSIZE);
 /// "File name too long."
 pub(crate) const ENAMETOOLONG: Errno = Errno(bindings::ENAMETOOLONG);
 /// "No data available."

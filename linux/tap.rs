@@ -4,6 +4,7 @@
 //! (Documentation/networking/tuntap.rst in Linux).
 
 use crate::linux::{
+    errno::EMSGSIZE,
     file::OpenFile,
     kthread::Alarm,
     phys_memory::Watched,
@@ -58,7 +59,7 @@ pub(crate) struct Tap {
     name: [u8; NAME_LEN],
 }
 
-/// Part of a mapping of memory: an offset, and a length.
+/// Part of a mapping of memory: its offset, and its length.
 pub(crate) type Piece = (usize, usize);
 
 impl Tap {
@@ -129,6 +130,11 @@ impl Tap {
         CoreStr::from_bytes_until_nul(&self.name).map_or(&[], |name| name.to_bytes())
     }
 
+    /// Returns whether there is still an interface.
+    pub(crate) fn is_attached(&self) -> bool {
+        ioctl(self.file.file(), TUNSETOFFLOAD, 0).is_ok()
+    }
+
     /// Sends the frame that consists of `pieces` of `memory`, behind `header`. Others may write to the
     /// memory meanwhile: it is copied once, then checked.
     ///
@@ -140,10 +146,11 @@ impl Tap {
         &self,
         header: &mut [u8; HEADER_LEN],
         memory: &Watched,
-        pieces: impl Iterator<Item = Piece>,
+        pieces: impl Iterator<Item = Result<Piece>>,
     ) -> Result {
         let mut vectors = Vectors::new(header);
-        for (offset, len) in pieces {
+        for piece in pieces {
+            let (offset, len) = piece?;
             // SAFETY: The kernel only reads from the pieces of what is sent.
             unsafe { vectors.add(memory, offset, len) }?;
         }
@@ -176,11 +183,12 @@ impl Tap {
         &self,
         header: &mut [u8; HEADER_LEN],
         memory: &Watched,
-        pieces: impl Iterator<Item = Piece>,
+        pieces: impl Iterator<Item = Result<Piece>>,
     ) -> Result<Option<usize>> {
         let mut excess = 0u8;
         let mut vectors = Vectors::new(header);
-        for (offset, len) in pieces {
+        for piece in pieces {
+            let (offset, len) = piece?;
             // SAFETY: The successor's memory may be written to at any time, as far as Linux is concerned.
             unsafe { vectors.add(memory, offset, len) }?;
         }
@@ -191,7 +199,7 @@ impl Tap {
             unsafe { bindings::vfs_iter_read(self.file.file().as_ptr(), iter, &mut 0, RWF_NOWAIT) }
         });
         match got {
-            Ok(len) if len > room => Err(EMSGSIZE),
+            Ok(len) if len > room => Err(EMSGSIZE.into()),
             Ok(len) => Ok(Some(len.checked_sub(HEADER_LEN).ok_or(EIO)?)),
             Err(EAGAIN) => Ok(None),
             Err(error) => Err(error),

@@ -21,6 +21,10 @@ use crate::memory::memmap::Range;
 
 /// The maximum number of functions: function 0 of each of 32 devices.
 pub const MAX_FUNCTIONS: usize = 32;
+/// The slot of an OS's network card.
+pub const CARD_SLOT: usize = 0;
+/// The slot of an OS's first disk; the others follow.
+pub const FIRST_DISK_SLOT: usize = 1;
 /// Length of the configuration space of a function (PCI Express Base Specification, 7.2).
 pub const CONFIG_LEN: u64 = 4096;
 /// Length of the registers (BAR 0) of a function.

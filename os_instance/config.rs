@@ -5,10 +5,11 @@
 use crate::{
     cpu_offline::CpuSet,
     memory::memmap,
+    network::plug::Plug,
     os_instance::secret::Secret,
     pci::unit::Request, //
 };
-use kernel::{prelude::*, str::CString};
+use kernel::{prelude::*, str::CString, sync::Arc};
 
 /// The configuration of an OS. A person sets each field by the file of the same name.
 pub(crate) struct Config {
@@ -29,6 +30,8 @@ pub(crate) struct Config {
     pub(crate) devices: KVec<Request>,
     /// The disks that the OS gets, as [`wanted::each`](crate::disk::wanted::each) reads them.
     pub(crate) disks: CString,
+    /// The plug of the OS's network card, if it gets one.
+    pub(crate) network: Option<Arc<Plug>>,
     /// The serial number that SMBIOS tells the OS. If empty, one that depends on its name.
     pub(crate) serial_number: CString,
     /// What systemd in the OS gets, as [`credentials`](crate::firmware::credentials) reads it.
@@ -51,6 +54,7 @@ impl Config {
             console: None,
             devices: KVec::new(),
             disks: CString::try_from(c"")?,
+            network: None,
             serial_number: CString::try_from(c"")?,
             credentials: Secret::new(),
         })

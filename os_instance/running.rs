@@ -10,7 +10,8 @@ use crate::{
     linux::module_ref::ModuleRef,
     load::Loaded,
     machine::{wakeup::Trampoline, Machine},
-    memory_device::bus::Bus,
+    memory_device::bus::{Bus, CARD_SLOT, FIRST_DISK_SLOT},
+    network::card::NetworkCard,
     os_instance::timing::Timing,
     pci::devices::Devices,
     polling::{function::Function, poller::Serving, served::Served},
@@ -133,7 +134,7 @@ impl Running {
     ///
     /// Those of [`Running::boot`].
     unsafe fn serve(&self, loaded: &Loaded, machine: &Machine) -> Result<Option<Serving>> {
-        if loaded.disks.is_empty() {
+        if loaded.layout.bus.is_none() {
             return Ok(None);
         }
         if !loaded.settle_disks() {
@@ -144,11 +145,7 @@ impl Running {
         for cpu in &self.cpus {
             cpus.push(cpu.apic_id(), GFP_KERNEL)?;
         }
-        let mut functions: KVec<KBox<dyn Function>> = KVec::new();
-        for contents in &loaded.disks {
-            let device = disk::device::Device::new(contents.clone(), cpus.len())?;
-            functions.push(KBox::new(device, GFP_KERNEL)?, GFP_KERNEL)?;
-        }
+        let functions = functions(loaded, cpus.len())?;
         let (layout, apic) = (&loaded.layout, machine.apic.clone());
         // SAFETY: `loaded` owns the memory of the layout, and the CPUs are the OS's and parked. `self`
         // drops this before the CPUs and before the memory. Nobody else maps the memory of the bus while
@@ -216,4 +213,22 @@ impl Running {
         self.restart
             .is_some_and(|(_, due)| due - Instant::now() <= Delta::ZERO)
     }
+}
+
+/// Makes the functions of the OS's bus, for `cpus` CPUs, each with the number of its device there. The
+/// card is the first, whatever disks there are: systemd names an interface by this number.
+fn functions(loaded: &Loaded, cpus: usize) -> Result<KVec<(usize, KBox<dyn Function>)>> {
+    let mut functions: KVec<(usize, KBox<dyn Function>)> = KVec::new();
+    if let Some(plug) = &loaded.network {
+        let card = KBox::new(NetworkCard::new(plug.clone(), cpus)?, GFP_KERNEL)?;
+        functions.push((CARD_SLOT, card), GFP_KERNEL)?;
+    }
+    for (slot, contents) in (FIRST_DISK_SLOT..).zip(&loaded.disks) {
+        let disk = KBox::new(
+            disk::device::Device::new(contents.clone(), cpus)?,
+            GFP_KERNEL,
+        )?;
+        functions.push((slot, disk), GFP_KERNEL)?;
+    }
+    Ok(functions)
 }

@@ -21,7 +21,17 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    fn offset(&self, address: u64, len: usize) -> Result<usize, OutOfReach> {
+    /// Returns the mapping of the memory.
+    pub(crate) fn mapping(&self) -> &Watched {
+        &self.mapping
+    }
+
+    /// Returns where the `len` bytes at `address` are in the mapping.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfReach`] if the OS does not own all of the bytes.
+    pub(crate) fn offset(&self, address: u64, len: usize) -> Result<usize, OutOfReach> {
         let part = Range::new(address, len as u64).filter(|part| self.range.contains(part));
         let part = part.ok_or(OutOfReach)?;
         Ok((part.start() - self.range.start()) as usize)

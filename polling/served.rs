@@ -42,6 +42,7 @@ struct Slots {
 }
 
 struct Slot {
+    number: usize,
     function: KBox<dyn Function>,
     interrupts: Msix,
     /// The number of MSI-X vectors.
@@ -53,7 +54,7 @@ struct Slot {
 const BUDGET: u32 = 32;
 
 impl Served {
-    /// Puts `functions` on the bus of `layout`, in their order. `cpus` are the APIC IDs of the OS's CPUs.
+    /// Puts `functions` on the bus of `layout`, each with the number of its slot there. `cpus` are the APIC IDs of the OS's CPUs.
     ///
     /// # Errors
     ///
@@ -65,7 +66,7 @@ impl Served {
     /// run yet. All CPUs of `cpus` must belong to it. While this lives, nobody may map the memory of its
     /// bus.
     pub(crate) unsafe fn new(
-        functions: KVec<KBox<dyn Function>>,
+        functions: KVec<(usize, KBox<dyn Function>)>,
         layout: &Layout,
         cpus: KVec<u32>,
         apic: Arc<LocalApic>,
@@ -80,8 +81,11 @@ impl Served {
             // it; `write_bus()` has removed its mapping.
             area: unsafe { Uncached::new(bus.area()) }?,
         };
-        for (slot, Slot { function, .. }) in slots.iter_mut().enumerate() {
-            function.power_on(&mapped.part(bus.bar(slot).ok_or(EINVAL)?));
+        for Slot {
+            number, function, ..
+        } in &mut slots
+        {
+            function.power_on(&mapped.part(bus.bar(*number).ok_or(EINVAL)?));
         }
         let memory = Memory {
             range: layout.ram,
@@ -114,7 +118,7 @@ impl Served {
             let Some(slot) = all.get_mut(index) else {
                 break;
             };
-            let Some((has_worked_here, used)) = self.look_at(slot, index, thorough, budget) else {
+            let Some((has_worked_here, used)) = self.look_at(slot, thorough, budget) else {
                 continue;
             };
             has_worked |= has_worked_here;
@@ -128,18 +132,12 @@ impl Served {
         has_worked
     }
 
-    /// Looks at the function in `slot`, the one with the number `index`, and sends its interrupts. Returns
-    /// whether there was something to do, and the part of `budget` that was used.
-    fn look_at(
-        &self,
-        slot: &mut Slot,
-        index: usize,
-        thorough: bool,
-        budget: u32,
-    ) -> Option<(bool, u32)> {
+    /// Looks at the function in `slot`, and sends its interrupts. Returns whether there was something to do,
+    /// and the part of `budget` that was used.
+    fn look_at(&self, slot: &mut Slot, thorough: bool, budget: u32) -> Option<(bool, u32)> {
         let bus = &self.mapped.bus;
-        let config = self.mapped.part(bus.config_page(index)?);
-        let registers = self.mapped.part(bus.bar(index)?);
+        let config = self.mapped.part(bus.config_page(slot.number)?);
+        let registers = self.mapped.part(bus.bar(slot.number)?);
         let found = slot
             .function
             .look(&registers, &self.memory, thorough, budget);
@@ -183,14 +181,14 @@ impl Served {
 /// # Safety
 ///
 /// The memory must belong to an OS, and nobody else may access it.
-unsafe fn write_bus(bus: &Bus, functions: KVec<KBox<dyn Function>>) -> Result<KVec<Slot>> {
+unsafe fn write_bus(bus: &Bus, functions: KVec<(usize, KBox<dyn Function>)>) -> Result<KVec<Slot>> {
     // SAFETY: This function has the same safety requirements.
     let mut memory = unsafe { Mapping::new(bus.area()) }?;
     let bytes = memory.bytes();
     let mut slots = KVec::with_capacity(functions.len(), GFP_KERNEL)?;
     // No function, and no registers.
     bytes.fill(0xff);
-    for (slot, function) in functions.into_iter().enumerate() {
+    for (slot, function) in functions {
         let bar = bus.bar(slot).ok_or(EINVAL)?;
         let described = function.describe(bar, bus.rom(slot).ok_or(EINVAL)?)?;
         let at = bus.config_page(slot).ok_or(EINVAL)?.start() - bus.area().start();
@@ -203,6 +201,7 @@ unsafe fn write_bus(bus: &Bus, functions: KVec<KBox<dyn Function>>) -> Result<KV
         let registers = bytes.get_mut(at..at + bar.len() as usize).ok_or(EINVAL)?;
         registers.fill(0);
         let slot = Slot {
+            number: slot,
             function,
             interrupts: Msix::new(described.msix),
             vectors: described.msix.vectors(),

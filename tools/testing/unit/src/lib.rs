@@ -13,6 +13,7 @@ mod tree {
     pub mod image;
     pub mod memory;
     pub mod memory_device;
+    pub mod network;
     pub mod nvme;
     pub mod pci;
     pub mod polling;
