@@ -290,6 +290,7 @@ def scenarios(long=False):
         Scenario("disks_kernels", kernels=("generic", "lts", "oldest", "i386-pae"), other_modules=("nvme",),
                  expected=NOT_FOR_SMP, append=f"{NO_BROADCAST} {POOL} {LOW_POOL}"),
         # What is written to its disk may do the hostile OS itself harm.
+        Scenario("network", modules=("tun", "ena")),
         Scenario("disks_hostile", expected=(r"\[os1\]",)),
         Scenario("postmortem", programs=("/usr/bin/makedumpfile",), expected=(panic("os1"),)),
         Scenario("traces", expected=(panic("os1"), r"\[os1\].*---\[ end Kernel panic")),

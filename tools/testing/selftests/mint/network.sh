@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=sh
+#
+# A network card made of memory, with its wire in a TAP interface of the first OS.
+
+. /tests/lib.sh
+. /tests/device_io.sh
+
+release_uart 0x2f8
+insmod /mint.ko
+make_os os1 2-3 256M 0x2f8
+os=$MINT/os1
+
+check 'network is empty at first' is $os/network ''
+check 'network takes the name of an interface' put $os/network tap1
+cat $os/network
+check 'it starts' start_os os1
+check 'ls' run 'dmesg | tail -n 20; ls /sys/class/net; ifconfig -a' 'os1'
+ifconfig tap1 10.1.0.1 up
+check 'ping' run 'ifconfig eth0 10.1.0.2 up; sleep 1; ping -c 3 10.1.0.1; cat /proc/net/dev' '3 packets received'
+cat $os/network_stats
+plan
