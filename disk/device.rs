@@ -98,6 +98,17 @@ impl Mapped {
             len: range.len() as u32,
         }
     }
+
+    /// Takes the function in `slot` off the bus: its registers and its configuration space read as all
+    /// ones, as those of a function that was pulled out.
+    pub(super) fn remove(&self, slot: usize) -> Option<()> {
+        nvme::registers::vanish(&self.part(self.bus.bar(slot)?));
+        let config = self.part(self.bus.config_page(slot)?);
+        (0..config.len)
+            .step_by(size_of::<u32>())
+            .for_each(|offset| config.write(offset, u32::MAX));
+        Some(())
+    }
 }
 
 type Queues = KVec<QueuePair>;
@@ -173,6 +184,39 @@ impl Device {
         Some(())
     }
 
+    /// Ends the device for good, and tells the driver by an interrupt, as far as that is possible now.
+    /// Sends it as [`Device::look`] does. Waits for nothing.
+    pub(super) fn abandon(
+        &mut self,
+        mapped: &Mapped,
+        memory: &Memory,
+        is_destination: impl Fn(u32) -> bool,
+        mut send: impl FnMut(Message) -> Result,
+    ) -> Option<()> {
+        let config = mapped.part(mapped.bus.config_page(self.slot)?);
+        let bar = mapped.part(mapped.bus.bar(self.slot)?);
+        self.controller.vanish(&bar, memory);
+        self.raise();
+        memory.barrier();
+        // Nobody is left to send it again.
+        let send = |message| _ = send(message);
+        self.interrupts.deliver(&config, &bar, is_destination, send);
+        mapped.remove(self.slot)
+    }
+
+    /// Raises the interrupts of the controller. Returns whether there are some.
+    fn raise(&mut self) -> bool {
+        let vectors = self.controller.take_vectors();
+        for (word, mut bits) in (0..).zip(vectors) {
+            while bits != 0 {
+                self.interrupts
+                    .raise(word * 64 + bits.trailing_zeros() as u16);
+                bits &= bits - 1;
+            }
+        }
+        vectors != [0; 2]
+    }
+
     /// Reports finished requests, takes up to `budget` new commands, and sends interrupts by `send` to
     /// those CPUs of which `is_destination` says that the OS has them. `thorough` tells whether to look at
     /// the registers, too.
@@ -207,16 +251,8 @@ impl Device {
         };
         let looked = controller.look(&bar, memory, &mut storage, thorough, budget);
         has_worked |= looked.is_busy || looked.commands > 0;
-        let vectors = controller.take_vectors();
-        for (word, mut bits) in (0..).zip(vectors) {
-            while bits != 0 {
-                self.interrupts
-                    .raise(word * 64 + bits.trailing_zeros() as u16);
-                bits &= bits - 1;
-            }
-        }
         // Those that are masked are only looked at again with the other registers.
-        if vectors != [0; 2] || thorough && self.interrupts.is_pending() {
+        if self.raise() || thorough && self.interrupts.is_pending() {
             // The completions come before the interrupt.
             memory.barrier();
             let mut is_lost = false;

@@ -118,10 +118,8 @@ impl Served {
                 thorough,
                 budget,
                 |cpu| self.cpus.contains(&cpu),
-                |message| {
-                    // SAFETY: `is_destination` has been asked for the CPU, so it is one of the OS's.
-                    unsafe { self.apic.interrupt(message.destination, message.vector) }
-                },
+                // SAFETY: `is_destination` has been asked for the CPU, so it is one of the OS's.
+                |message| unsafe { self.apic.interrupt(message.destination, message.vector) },
             );
             let Some(found) = found else {
                 continue;
@@ -135,6 +133,28 @@ impl Served {
             }
         }
         has_worked
+    }
+
+    /// Takes the disks off the bus, in a panic of the first OS: no other CPU runs, and the poller does not
+    /// run any more. Waits for nothing, and leaves the lock locked, since unlocking it may wake somebody up.
+    pub(super) fn abandon(&self) {
+        let Some(mut devices) = self.devices.try_lock() else {
+            // The poller was stopped while it looked at them. The drivers find out by themselves.
+            for slot in 0..self.contents.len() {
+                self.mapped.remove(slot);
+            }
+            return;
+        };
+        for device in &mut devices.all {
+            device.abandon(
+                &self.mapped,
+                &self.memory,
+                |cpu| self.cpus.contains(&cpu),
+                // SAFETY: `is_destination` has been asked for the CPU, so it is one of the OS's.
+                |message| unsafe { self.apic.interrupt(message.destination, message.vector) },
+            );
+        }
+        core::mem::forget(devices);
     }
 
     /// Waits for the requests that are under way, but not for ever, and puts on the storage what was

@@ -3,12 +3,13 @@
 
 import os
 import re
+import time
 from dataclasses import dataclass
 
 import rest
 import uefi
 from first_os import LOW_POOL, NO_BROADCAST, POOL, SOURCE
-from qemu_machine import CPU
+from qemu_machine import CPU, PATIENCE
 
 SUCCESSORS = ("os1", "os2")
 # The first OS's console, two successors, and the tests' own port.
@@ -18,6 +19,8 @@ TICK = re.compile(rb"mint-tick: up ([0-9.]+) s")
 # The longest time between two ticks of a system that misses none, in plain boots: an emulator on a host
 # that is busy with others stands still for seconds.
 GAP = 1.5
+# After how many seconds Linux's nvme driver does not wait for a request any more (nvme_core.io_timeout).
+IO_TIMEOUT = 30
 # The stock kernels beside the first OS's, by what they are there for; scripts/test says which they are.
 ROLES = ("generic", "lts", "oldest", "i386", "i386-pae")
 
@@ -210,6 +213,26 @@ def successors_outlive(machine):
         yield gap < GAP * machine.boot, f"{name} ticks on after the first OS's panic, {gap:.1f} s at most between two"
 
 
+def successors_lose_disks(machine):
+    """The first OS panics and stays so. os1 did not use its disk at that time, os2 did."""
+    machine.wait("first", rb"Kernel panic - not syncing")
+    started = time.monotonic()
+    for name in SUCCESSORS:
+        machine.ports[name].seen = len(machine.ports[name].log)
+    machine.wait("first", rb"end Kernel panic")
+    machine.send("os1", "cat /dev/nvme0n1 >/dev/null || echo the disk is lost\n")
+    for name, limit in (("os1", PATIENCE * machine.boot), ("os2", IO_TIMEOUT + PATIENCE * machine.boot)):
+        machine.wait(name, rb"the disk is lost", limit)
+        took = time.monotonic() - started
+        yield took < limit, f"{name} has an error for its disk, {took:.0f} s after the panic"
+    for name in SUCCESSORS:
+        before, _ = ticks(machine, name)
+        while ticks(machine, name)[0] < before + 5:
+            machine.wait(name, TICK.pattern)
+        _, gap = ticks(machine, name)
+        yield gap < GAP * machine.boot, f"{name} has ticked all the time, {gap:.1f} s at most between two"
+
+
 def successor_outlives_crash_kernel(machine):
     """The first OS panics, and its crash kernel saves its core; os1 has a disk."""
     machine.wait("first", rb"mint-successor-up: [^\n]*, 1 CPUs")
@@ -322,6 +345,8 @@ def scenarios(long=False):
         Scenario("loads", environment="LOADS=200"),
         Scenario("panic_first", append=f"{NO_BROADCAST} {POOL} panic=0", expected=(panic("first"),),
                  after=successors_outlive),
+        Scenario("disks_panic_first", append=f"{NO_BROADCAST} {POOL} panic=0", expected=(panic("first"),),
+                 after=successors_lose_disks),
         Scenario("kdump", kexec=True, programs=("/usr/bin/makedumpfile",), devices=DEVICES[:1], modules=MODULES[:1],
                  memory="4G", append=f"{NO_BROADCAST} memmap=1G$4G memmap=128K$128K", expected=(panic("os1"),)),
         Scenario("kdump_first", kexec=True, programs=("/usr/bin/makedumpfile",), devices=DEVICES[:1],
