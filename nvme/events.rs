@@ -16,7 +16,7 @@ pub const NAMESPACE_CHANGED: u32 = 0x0004_0002;
 
 /// Base 5.2.1: dword 0 of the completion. The type is Error (0h), the information Persistent Internal
 /// Error (03h), and the log page 01h. Linux resets the controller at once
-/// (`nvme_handle_aer_persistent_error()`, drivers/nvme/host/core.c, since 6.0).
+/// (`nvme_handle_aer_persistent_error()`, drivers/nvme/host/core.c; 6.1 does not).
 pub const PERSISTENT_ERROR: u32 = 0x0001_0300;
 
 /// Requests that wait for an event, and what is to be told.
