@@ -58,6 +58,8 @@ class Scenario:
     msrs: tuple = None
     # What is below a root port each, from bus 1 on: a device of QEMU, and what it has to have.
     devices: tuple = ()
+    # Whether there is an initrd for successors with their system on a disk made of memory.
+    disk_init: bool = False
     # Whether the first OS and successors have the generic kernel, which has drivers for CARDS.
     generic: bool = False
     # Modules of their kernels that the first OS and successors load, and successors of other kernels.
@@ -128,6 +130,13 @@ DEVICES = (
     ("virtio-rng-pci,multifunction=on,addr=0.0", ("-device", "virtio-rng-pci,addr=0.1,bus=port{bus}")),
     ("virtio-rng-pci,vectors=0", ()),
 )
+# A disk of 32 MiB whose sector 4096 can neither be read nor written.
+BAD = ("virtio-blk-pci,drive=back{bus},rerror=report,werror=report", (
+    "-drive", "if=none,id=back{bus},driver=blkdebug,inject-error.0.event=none,inject-error.0.sector=4096,"
+              "image.driver=raw,image.size=32M,image.file.driver=file,image.file.filename={folder}/disk{bus}"))
+# A file system with the image of a Debian (make-debian-root). What is written goes to a copy.
+STORE = ("nvme,serial=store,drive=back{bus}", (
+    "-drive", f"if=none,id=back{{bus}},format=raw,snapshot=on,file={os.environ.get('MINT_TEST_STORE')}"))
 MODULES = ("nvme", "virtio_blk", "virtio_net")
 # Which make and check the file systems of disks made of memory.
 E2FSPROGS = ("/usr/sbin/mke2fs", "/usr/sbin/e2fsck")
@@ -307,11 +316,13 @@ def scenarios(long=False):
         Scenario("msrs", cpus=5, extra=INTEL, msrs=(0x610,), kernels=("generic",)),
         Scenario("life", ports=PORTS_OF_ONE, expected=(panic("os1"),)),
         Scenario("deaths", ports=PORTS_OF_ONE, expected=DEATHS),
-        Scenario("disks", cpus=5, devices=DEVICES[:2], modules=MODULES[:2], programs=E2FSPROGS),
+        Scenario("disks", cpus=5, devices=(*DEVICES[:2], BAD), modules=MODULES[:2], programs=E2FSPROGS),
         Scenario("disks_life", devices=DEVICES[:2], modules=MODULES[:2], programs=E2FSPROGS,
                  expected=(panic("os1"),)),
         Scenario("disks_kernels", kernels=("generic", "lts", "oldest", "i386-pae"), other_modules=("nvme",),
                  expected=NOT_FOR_SMP, append=f"{NO_BROADCAST} {POOL} {LOW_POOL}"),
+        *((Scenario("disks_debian", cpus=6, devices=(STORE,), modules=("nvme", "ext4"), programs=E2FSPROGS[1:],
+                    disk_init=True),) if long else ()),
         # What is written to its disk may do the hostile OS itself harm.
         Scenario("disks_hostile", expected=(r"\[os1\]",)),
         Scenario("postmortem", programs=("/usr/bin/makedumpfile",), expected=(panic("os1"),)),
