@@ -7,8 +7,11 @@
 
 pub mod identity;
 pub mod statistics;
+pub mod users;
 pub mod wanted;
 
+#[cfg(MODULE)]
+mod busy;
 #[cfg(MODULE)]
 pub(crate) mod contents;
 #[cfg(MODULE)]

@@ -5,6 +5,7 @@
 
 use crate::{
     disk::{
+        busy,
         holders::{Hold, Holders},
         identity::{self, padded},
         statistics::Statistics,
@@ -197,6 +198,9 @@ impl Contents {
                 refusal.error.to_errno(),
                 refusal.hint
             );
+            if refusal.error == EBUSY {
+                busy::tell(path, os);
+            }
             refusal.error
         };
         let file = DiskFile::open(path, read_only).map_err(log)?;

@@ -114,6 +114,11 @@ impl Function for Device {
         }
     }
 
+    fn vanish(&mut self, registers: &Part<'_>, memory: &Memory) -> [u64; 2] {
+        self.controller.vanish(registers, memory);
+        self.controller.take_vectors()
+    }
+
     fn sync(&self) {
         self.contents.sync();
     }

@@ -395,6 +395,38 @@ impl DiskFile {
     }
 }
 
+/// A block device that somebody uses.
+pub(crate) struct BlockDevice {
+    /// Its number.
+    pub(crate) number: u32,
+    /// Whether the kernel swaps to it.
+    pub(crate) is_swap: bool,
+}
+
+impl BlockDevice {
+    /// Looks at the block device at `path`, with the credentials of the caller.
+    ///
+    /// # Errors
+    ///
+    /// Those of open(2); `ENOTBLK` if it is not a block device.
+    pub(crate) fn look_at(path: &CStr) -> Result<Self> {
+        let file = OpenFile::open_with(path, bindings::O_RDONLY | bindings::O_NONBLOCK)?;
+        let stat = file.stat(0)?;
+        if u32::from(stat.mode) & bindings::S_IFMT != bindings::S_IFBLK {
+            return Err(ENOTBLK);
+        }
+        // SAFETY: The file is open, and keeps the inode of its contents. The flags may change at any time.
+        let flags = unsafe {
+            let inode = (*(*file.as_ptr()).f_mapping).host;
+            addr_of!((*inode).i_flags).read_volatile()
+        };
+        Ok(BlockDevice {
+            number: stat.rdev,
+            is_swap: flags & S_SWAPFILE != 0,
+        })
+    }
+}
+
 /// Checks that nobody has claimed the block device at `path`, and that it can be written unless
 /// `read_only`.
 fn check_block_device(path: &CStr, read_only: bool) -> Result<(), Refusal> {

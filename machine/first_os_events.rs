@@ -6,8 +6,11 @@
 //! reboot. A reboot may also be a kexec, whose new kernel may use all memory. So Mint stops the
 //! other OSes' CPUs first, and proves that they have stopped.
 //!
-//! A panic or a reset of the first OS is not covered: the kernel calls no notifier then, or calls
-//! it too late.
+//! A panic of the first OS leaves the other OSes running, unless it ends in a reset. But the poller does not
+//! run any more, so their disks are taken from them.
+//!
+//! A reset is not covered: the kernel calls no notifier then. Nor is a panic with a crash kernel, which
+//! starts before the notifiers are called (`vpanic()`, kernel/panic.c).
 
 use crate::{
     cpu_offline,
@@ -28,6 +31,8 @@ pub(crate) struct FirstOsEvents {
     _sleep: Notifier<Sleep>,
     #[pin]
     _reboot: Notifier<Reboot>,
+    #[pin]
+    _panic: Notifier<Panic>,
 }
 
 impl FirstOsEvents {
@@ -50,14 +55,24 @@ impl FirstOsEvents {
         // not use the data that the chain passes.
         let reboot = unsafe {
             Notifier::register(
-                Reboot(machine),
+                Reboot(machine.clone()),
                 register_reboot_notifier,
                 unregister_reboot_notifier,
+            )
+        };
+        // SAFETY: Both functions work on the panic notifier list, which is static. `Panic` does not
+        // use the data that the list passes.
+        let panic = unsafe {
+            Notifier::register(
+                Panic(machine),
+                register_panic_notifier,
+                unregister_panic_notifier,
             )
         };
         try_pin_init!(FirstOsEvents {
             _sleep <- sleep,
             _reboot <- reboot,
+            _panic <- panic,
         }? Error)
     }
 }
@@ -66,6 +81,23 @@ impl FirstOsEvents {
 extern "C" {
     fn register_reboot_notifier(block: *mut bindings::notifier_block) -> c_int;
     fn unregister_reboot_notifier(block: *mut bindings::notifier_block) -> c_int;
+}
+
+// include/linux/panic_notifier.h
+extern "C" {
+    static mut panic_notifier_list: bindings::atomic_notifier_head;
+}
+
+/// Adds `block` to the panic notifier list.
+unsafe extern "C" fn register_panic_notifier(block: *mut bindings::notifier_block) -> c_int {
+    // SAFETY: The list is static. The caller guarantees that the block may be added.
+    unsafe { bindings::atomic_notifier_chain_register(&raw mut panic_notifier_list, block) }
+}
+
+/// Removes `block` from the panic notifier list.
+unsafe extern "C" fn unregister_panic_notifier(block: *mut bindings::notifier_block) -> c_int {
+    // SAFETY: The list is static. The caller guarantees that the block is in it.
+    unsafe { bindings::atomic_notifier_chain_unregister(&raw mut panic_notifier_list, block) }
 }
 
 /// Listens for the begin and the end of suspend and hibernation.
@@ -163,5 +195,15 @@ impl Reboot {
         }
         // The next kernel may use the memory in which they rest.
         reset();
+    }
+}
+
+/// Listens for a panic of the first OS.
+struct Panic(Arc<Machine>);
+
+impl Listener for Panic {
+    unsafe fn hear(&self, _event: c_ulong, _data: *mut c_void) -> c_int {
+        self.0.poller.abandon();
+        bindings::NOTIFY_DONE as c_int
     }
 }

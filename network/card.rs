@@ -109,6 +109,11 @@ impl Function for NetworkCard {
         }
     }
 
+    fn vanish(&mut self, registers: &Part<'_>, _: &Memory) -> [u64; 2] {
+        self.card.vanish(registers);
+        [0; 2]
+    }
+
     fn sync(&self) {}
 }
 

@@ -10,7 +10,7 @@ use crate::nvme::command::{self, Command};
 use crate::nvme::controller::{Controller, Fatal};
 use crate::nvme::disk::{ALL_NAMESPACES, NAMESPACE};
 use crate::nvme::doorbell::{Doorbell, Shadows};
-use crate::nvme::events::NAMESPACE_CHANGED;
+use crate::nvme::events::{NAMESPACE_CHANGED, PERSISTENT_ERROR};
 use crate::nvme::identify::{identify, IDENTIFY_LEN};
 use crate::nvme::log_page;
 use crate::nvme::prp::Data;
@@ -306,6 +306,14 @@ impl<Q: DerefMut<Target = [QueuePair]>> Controller<Q> {
         }
         match self.events.take_notice() {
             Some(command) => self.post(memory, 0, command, status::SUCCESS, NAMESPACE_CHANGED),
+            None => Ok(()),
+        }
+    }
+
+    /// Tells the driver that the controller is gone.
+    pub(super) fn tell_end(&mut self, memory: &impl SystemMemory) -> Result<(), Fatal> {
+        match self.events.take() {
+            Some(command) => self.post(memory, 0, command, status::SUCCESS, PERSISTENT_ERROR),
             None => Ok(()),
         }
     }

@@ -146,10 +146,17 @@ impl<Q: DerefMut<Target = [QueuePair]>> Controller<Q> {
     }
 
     /// Ends the device for good: all its registers read as all ones, as those of a device that was
-    /// pulled out. The successor's memory is not accessed from now on.
-    pub fn vanish(&mut self, registers: &impl Registers) {
-        self.forget();
+    /// pulled out. An event tells the driver, if it waits for one; [`Controller::take_vectors`] then has
+    /// the interrupt. After that, the successor's memory is not accessed.
+    pub fn vanish(&mut self, registers: &impl Registers, memory: &impl SystemMemory) {
         registers::vanish(registers);
+        if self.state == State::Ready && self.status.shutdown == Shutdown::Normal {
+            // The driver finds out later otherwise.
+            let _ = self.tell_end(memory);
+        }
+        let vectors = self.vectors;
+        self.forget();
+        self.vectors = vectors;
         self.state = State::Gone;
     }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Asynchronous events, Base 5.2. There is one: an attribute of the namespace has changed.
+//! Asynchronous events, Base 5.2: an attribute of the namespace has changed, or the controller is gone.
 
 /// AERL, Base 5.15.2.2, 0's based: the controller holds four Asynchronous Event Requests.
 pub const LIMIT: u8 = HELD as u8 - 1;
@@ -13,6 +13,11 @@ pub const NAMESPACE_NOTICES: u32 = 1 << 8;
 /// Base 5.2.1: dword 0 of the completion. The type is Notice (2h), the information
 /// Namespace Attribute Changed (00h), and the log page that clears the event is 04h.
 pub const NAMESPACE_CHANGED: u32 = 0x0004_0002;
+
+/// Base 5.2.1: dword 0 of the completion. The type is Error (0h), the information Persistent Internal
+/// Error (03h), and the log page 01h. Linux resets the controller at once
+/// (`nvme_handle_aer_persistent_error()`, drivers/nvme/host/core.c; 6.1 does not).
+pub const PERSISTENT_ERROR: u32 = 0x0001_0300;
 
 /// Requests that wait for an event, and what is to be told.
 #[derive(Clone, Copy, Debug, Default)]
@@ -51,11 +56,17 @@ impl Events {
         if !self.is_pending || self.is_masked {
             return None;
         }
+        let command = self.take()?;
+        self.is_pending = false;
+        self.is_masked = true;
+        Some(command)
+    }
+
+    /// Returns a request that something is to be told by.
+    pub(super) fn take(&mut self) -> Option<u16> {
         let last = self.count.checked_sub(1)?;
         let command = *self.held.get(last)?;
         self.count = last;
-        self.is_pending = false;
-        self.is_masked = true;
         Some(command)
     }
 

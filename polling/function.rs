@@ -27,6 +27,10 @@ pub(crate) trait Function: Send {
     fn look(&mut self, registers: &Part<'_>, memory: &Memory, thorough: bool, budget: u32)
         -> Found;
 
+    /// Ends the function for good, and tells its driver, as far as that is possible now. Waits for nothing.
+    /// Returns the MSI-X vectors to raise.
+    fn vanish(&mut self, registers: &Part<'_>, memory: &Memory) -> [u64; 2];
+
     /// Waits for what is under way, but not for ever, and puts on the storage what was written. Nobody
     /// looks at the function any more.
     fn sync(&self);

@@ -90,6 +90,18 @@ pub(super) struct Mapped {
 }
 
 impl Mapped {
+    /// Takes the function in `slot` off the bus: its registers and its configuration space read as all
+    /// ones, as those of a function that was pulled out.
+    pub(super) fn remove(&self, slot: usize) -> Option<()> {
+        for range in [self.bus.bar(slot)?, self.bus.config_page(slot)?] {
+            let part = self.part(range);
+            (0..part.len)
+                .step_by(size_of::<u32>())
+                .for_each(|offset| part.write(offset, u32::MAX));
+        }
+        Some(())
+    }
+
     /// Returns the registers in `range`, a part of the bus.
     pub(super) fn part(&self, range: Range) -> Part<'_> {
         Part {

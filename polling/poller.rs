@@ -12,8 +12,9 @@ use crate::{
 use kernel::{
     alloc::flags::GFP_ATOMIC,
     new_mutex,
+    new_spinlock,
     prelude::*,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, SpinLock},
     time::{ClockSource, Delta, Monotonic}, //
 };
 
@@ -34,6 +35,9 @@ struct Turns {
     alarm: Arc<Alarm>,
     #[pin]
     list: Mutex<List>,
+    /// The same functions, for a panic, in which the list may be locked for good.
+    #[pin]
+    for_panic: SpinLock<KVec<Arc<Served>>>,
 }
 
 struct List {
@@ -66,6 +70,7 @@ impl Poller {
                     pace: Pace::default(),
                     is_closed: false,
                 }),
+                for_panic <- new_spinlock!(KVec::new()),
             }? Error),
             GFP_KERNEL,
         )?;
@@ -95,6 +100,11 @@ impl Poller {
                 *thread = Some(Thread::start(self.turns.clone(), NAME)?);
             }
         }
+        // Takes the functions from both lists, also if one has none.
+        let serving = Serving {
+            turns: self.turns.clone(),
+            served: served.clone(),
+        };
         {
             let mut list = self.turns.list.lock();
             if list.is_closed {
@@ -102,12 +112,10 @@ impl Poller {
             }
             // The poller must not wait for memory, nor for whoever waits with its lock.
             list.served.push(served.clone(), GFP_ATOMIC)?;
+            self.turns.for_panic.lock().push(served, GFP_ATOMIC)?;
         }
         self.turns.alarm.ring();
-        Ok(Serving {
-            turns: self.turns.clone(),
-            served,
-        })
+        Ok(serving)
     }
 
     /// Looks at no function any more, and accesses no OS's memory. Puts on the storage what was written.
@@ -115,9 +123,17 @@ impl Poller {
         let served = {
             let mut list = self.turns.list.lock();
             list.is_closed = true;
+            *self.turns.for_panic.lock() = KVec::new();
             core::mem::replace(&mut list.served, KVec::new())
         };
         served.iter().for_each(|served| served.sync());
+    }
+
+    /// Takes all functions off their OSes' buses, in a panic of the first OS. Waits for nothing.
+    pub(crate) fn abandon(&self) {
+        if let Some(served) = self.turns.for_panic.try_lock() {
+            served.iter().for_each(|served| served.abandon());
+        }
     }
 }
 
@@ -149,10 +165,8 @@ fn now() -> u64 {
 impl Drop for Serving {
     fn drop(&mut self) {
         let is_it = |served: &mut Arc<Served>| Arc::ptr_eq(served, &self.served);
-        self.turns
-            .list
-            .lock()
-            .served
-            .retain(|served| !is_it(served));
+        let mut list = self.turns.list.lock();
+        list.served.retain(|served| !is_it(served));
+        self.turns.for_panic.lock().retain(|served| !is_it(served));
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     },
     polling::{
         function::Function,
-        memory::{Mapped, Memory}, //
+        memory::{Mapped, Memory, Part}, //
     },
 };
 use kernel::{
@@ -31,6 +31,8 @@ pub(crate) struct Served {
     cpus: KVec<u32>,
     memory: Memory,
     mapped: Mapped,
+    /// The numbers of the slots, for a panic.
+    numbers: KVec<usize>,
     #[pin]
     slots: Mutex<Slots>,
 }
@@ -47,6 +49,19 @@ struct Slot {
     interrupts: Msix,
     /// The number of MSI-X vectors.
     vectors: u16,
+}
+
+impl Slot {
+    /// Raises the interrupts in `vectors`, a bit for each.
+    fn raise(&mut self, vectors: [u64; 2]) {
+        for (word, mut bits) in (0..).zip(vectors) {
+            while bits != 0 {
+                self.interrupts
+                    .raise(word * 64 + bits.trailing_zeros() as u16);
+                bits &= bits - 1;
+            }
+        }
+    }
 }
 
 /// The maximum number of commands and frames of an OS that are taken in one turn, so that one OS does not
@@ -75,6 +90,10 @@ impl Served {
         // SAFETY: The caller guarantees that the memory belongs to the OS, and that nobody else accesses
         // it.
         let mut slots = unsafe { write_bus(&bus, functions) }?;
+        let mut numbers = KVec::new();
+        for slot in &slots {
+            numbers.push(slot.number, GFP_KERNEL)?;
+        }
         let mapped = Mapped {
             bus,
             // SAFETY: The caller guarantees that the memory belongs to the OS and that nobody else maps
@@ -99,6 +118,7 @@ impl Served {
                 cpus,
                 memory,
                 mapped,
+                numbers,
                 slots <- new_mutex!(Slots { all: slots, next: 0 }),
             }),
             GFP_KERNEL,
@@ -141,30 +161,58 @@ impl Served {
         let found = slot
             .function
             .look(&registers, &self.memory, thorough, budget);
-        let interrupts = &mut slot.interrupts;
-        for (word, mut bits) in (0..).zip(found.vectors) {
-            while bits != 0 {
-                interrupts.raise(word * 64 + bits.trailing_zeros() as u16);
-                bits &= bits - 1;
-            }
-        }
+        slot.raise(found.vectors);
         // Those that are masked are only looked at again with the other registers.
-        if found.vectors != [0; 2] || thorough && interrupts.is_pending() {
-            // What the interrupt tells of comes before the interrupt.
-            self.memory.barrier();
-            let mut is_lost = false;
-            let is_destination = |cpu| self.cpus.contains(&cpu);
-            interrupts.deliver(&config, &registers, is_destination, |message| {
-                // SAFETY: `is_destination` has been asked for the CPU, so it is one of the OS's.
-                let sent = unsafe { self.apic.interrupt(message.destination, message.vector) };
-                is_lost |= sent.is_err();
-            });
-            if is_lost {
-                // Nobody knows which. One too many does no harm.
-                (0..slot.vectors).for_each(|vector| interrupts.raise(vector));
-            }
+        let is_due = found.vectors != [0; 2] || thorough && slot.interrupts.is_pending();
+        if is_due && !self.deliver(slot, &config, &registers) {
+            // Nobody knows which. One too many does no harm.
+            (0..slot.vectors).for_each(|vector| slot.interrupts.raise(vector));
         }
         Some((found.has_worked, found.used))
+    }
+
+    /// Sends the interrupts of `slot` that were raised and are not masked. Returns whether all of them
+    /// could be sent.
+    fn deliver(&self, slot: &mut Slot, config: &Part<'_>, registers: &Part<'_>) -> bool {
+        // What the interrupt tells of comes before the interrupt.
+        self.memory.barrier();
+        let mut is_sent = true;
+        let is_destination = |cpu| self.cpus.contains(&cpu);
+        slot.interrupts
+            .deliver(config, registers, is_destination, |message| {
+                // SAFETY: `is_destination` has been asked for the CPU, so it is one of the OS's.
+                let sent = unsafe { self.apic.interrupt(message.destination, message.vector) };
+                is_sent &= sent.is_ok();
+            });
+        is_sent
+    }
+
+    /// Takes the functions off the bus, in a panic of the first OS: no other CPU runs, and the poller does
+    /// not run any more. Waits for nothing, and leaves the lock locked, since unlocking it may wake somebody
+    /// up.
+    pub(super) fn abandon(&self) {
+        let Some(mut slots) = self.slots.try_lock() else {
+            // The poller was stopped while it looked at them. The drivers find out by themselves.
+            for &slot in &self.numbers {
+                self.mapped.remove(slot);
+            }
+            return;
+        };
+        for slot in &mut slots.all {
+            self.abandon_one(slot);
+        }
+        core::mem::forget(slots);
+    }
+
+    fn abandon_one(&self, slot: &mut Slot) -> Option<()> {
+        let bus = &self.mapped.bus;
+        let config = self.mapped.part(bus.config_page(slot.number)?);
+        let registers = self.mapped.part(bus.bar(slot.number)?);
+        let vectors = slot.function.vanish(&registers, &self.memory);
+        slot.raise(vectors);
+        // Nobody is left to send again what could not be sent.
+        self.deliver(slot, &config, &registers);
+        self.mapped.remove(slot.number)
     }
 
     /// Waits for what is under way, but not for ever, and puts on the storage what was written. The

@@ -3,12 +3,13 @@
 
 import os
 import re
+import time
 from dataclasses import dataclass
 
 import rest
 import uefi
 from first_os import LOW_POOL, NO_BROADCAST, POOL, SOURCE
-from qemu_machine import CPU
+from qemu_machine import CPU, PATIENCE
 
 SUCCESSORS = ("os1", "os2")
 # The first OS's console, two successors, and the tests' own port.
@@ -18,6 +19,8 @@ TICK = re.compile(rb"mint-tick: up ([0-9.]+) s")
 # The longest time between two ticks of a system that misses none, in plain boots: an emulator on a host
 # that is busy with others stands still for seconds.
 GAP = 1.5
+# After how many seconds Linux's nvme driver does not wait for a request any more (nvme_core.io_timeout).
+IO_TIMEOUT = 30
 # The stock kernels beside the first OS's, by what they are there for; scripts/test says which they are.
 ROLES = ("generic", "lts", "oldest", "i386", "i386-pae")
 
@@ -55,6 +58,8 @@ class Scenario:
     msrs: tuple = None
     # What is below a root port each, from bus 1 on: a device of QEMU, and what it has to have.
     devices: tuple = ()
+    # Whether there is an initrd for successors with their system on a disk made of memory.
+    disk_init: bool = False
     # Whether the first OS and successors have the generic kernel, which has drivers for CARDS.
     generic: bool = False
     # Modules of their kernels that the first OS and successors load, and successors of other kernels.
@@ -125,6 +130,13 @@ DEVICES = (
     ("virtio-rng-pci,multifunction=on,addr=0.0", ("-device", "virtio-rng-pci,addr=0.1,bus=port{bus}")),
     ("virtio-rng-pci,vectors=0", ()),
 )
+# A disk of 32 MiB whose sector 4096 can neither be read nor written.
+BAD = ("virtio-blk-pci,drive=back{bus},rerror=report,werror=report", (
+    "-drive", "if=none,id=back{bus},driver=blkdebug,inject-error.0.event=none,inject-error.0.sector=4096,"
+              "image.driver=raw,image.size=32M,image.file.driver=file,image.file.filename={folder}/disk{bus}"))
+# A file system with the image of a Debian (make-debian-root). What is written goes to a copy.
+STORE = ("nvme,serial=store,drive=back{bus}", (
+    "-drive", f"if=none,id=back{{bus}},format=raw,snapshot=on,file={os.environ.get('MINT_TEST_STORE')}"))
 MODULES = ("nvme", "virtio_blk", "virtio_net")
 # Which make and check the file systems of disks made of memory.
 E2FSPROGS = ("/usr/sbin/mke2fs", "/usr/sbin/e2fsck")
@@ -210,6 +222,26 @@ def successors_outlive(machine):
         yield gap < GAP * machine.boot, f"{name} ticks on after the first OS's panic, {gap:.1f} s at most between two"
 
 
+def successors_lose_disks(machine):
+    """The first OS panics and stays so. os1 did not use its disk at that time, os2 did."""
+    machine.wait("first", rb"Kernel panic - not syncing")
+    started = time.monotonic()
+    machine.wait("first", rb"end Kernel panic")
+    # A disk that is gone has a size of 0.
+    machine.send("os1", "dd if=/dev/zero of=/dev/nvme0n1 bs=4k count=1 oflag=direct || echo the disk is lost\n")
+    for name in SUCCESSORS:
+        # Either an event has told, or a request was not answered.
+        machine.wait(name, rb"persistent internal error|CSTS=0xffffffff", IO_TIMEOUT + PATIENCE * machine.boot)
+        machine.wait(name, rb"the disk is lost")
+        yield True, f"{name} has an error for its disk, {time.monotonic() - started:.0f} s after the panic"
+    for name in SUCCESSORS:
+        before, _ = ticks(machine, name)
+        while ticks(machine, name)[0] < before + 5:
+            machine.wait(name, TICK.pattern)
+        _, gap = ticks(machine, name)
+        yield gap < GAP * machine.boot, f"{name} has ticked all the time, {gap:.1f} s at most between two"
+
+
 def successor_outlives_crash_kernel(machine):
     """The first OS panics, and its crash kernel saves its core; os1 has a disk."""
     machine.wait("first", rb"mint-successor-up: [^\n]*, 1 CPUs")
@@ -284,11 +316,13 @@ def scenarios(long=False):
         Scenario("msrs", cpus=5, extra=INTEL, msrs=(0x610,), kernels=("generic",)),
         Scenario("life", ports=PORTS_OF_ONE, expected=(panic("os1"),)),
         Scenario("deaths", ports=PORTS_OF_ONE, expected=DEATHS),
-        Scenario("disks", cpus=5, devices=DEVICES[:2], modules=MODULES[:2], programs=E2FSPROGS),
+        Scenario("disks", cpus=5, devices=(*DEVICES[:2], BAD), modules=MODULES[:2], programs=E2FSPROGS),
         Scenario("disks_life", devices=DEVICES[:2], modules=MODULES[:2], programs=E2FSPROGS,
                  expected=(panic("os1"),)),
         Scenario("disks_kernels", kernels=("generic", "lts", "oldest", "i386-pae"), other_modules=("nvme",),
                  expected=NOT_FOR_SMP, append=f"{NO_BROADCAST} {POOL} {LOW_POOL}"),
+        *((Scenario("disks_debian", cpus=6, devices=(STORE,), modules=("nvme", "ext4"), programs=E2FSPROGS[1:],
+                    disk_init=True),) if long else ()),
         # What is written to its disk may do the hostile OS itself harm.
         Scenario("network", modules=("tun", "ena")),
         Scenario("disks_hostile", expected=(r"\[os1\]",)),
@@ -323,6 +357,8 @@ def scenarios(long=False):
         Scenario("loads", environment="LOADS=200"),
         Scenario("panic_first", append=f"{NO_BROADCAST} {POOL} panic=0", expected=(panic("first"),),
                  after=successors_outlive),
+        Scenario("disks_panic_first", append=f"{NO_BROADCAST} {POOL} panic=0", expected=(panic("first"),),
+                 after=successors_lose_disks),
         Scenario("kdump", kexec=True, programs=("/usr/bin/makedumpfile",), devices=DEVICES[:1], modules=MODULES[:1],
                  memory="4G", append=f"{NO_BROADCAST} memmap=1G$4G memmap=128K$128K", expected=(panic("os1"),)),
         Scenario("kdump_first", kexec=True, programs=("/usr/bin/makedumpfile",), devices=DEVICES[:1],

@@ -23,13 +23,13 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
-from first_os import (BUSYBOX_I386, GUEST, KO, SOURCE, TESTS, compile_c, is_i386, make_initramfs,
+from first_os import (BUSYBOX_I386, GUEST, KO, SOURCE, TESTS, compile_c, is_i386, make, make_initramfs,
                       make_successor_initramfs, with_libraries)
 from icr_watcher import IcrWatcher
 from msr_watcher import MsrWatcher
 from port_watcher import PortWatcher
 from qemu_machine import PATIENCE, Machine, MachineError, below_ports
-from scenarios import DISK, DISK_SIZE, PORTS, ROLES, scenarios, ticks
+from scenarios import DISK_SIZE, PORTS, ROLES, scenarios, ticks
 
 # What the first OS's kernel must be told, whatever the scenario.
 FIRST_APPEND = os.environ.get("MINT_FIRST_APPEND", "")
@@ -56,7 +56,7 @@ class Run:
 def plug_in(devices, folder):
     """QEMU's options for devices below root ports, whose disks are empty files."""
     for bus, (_, other) in enumerate(devices, 1):
-        if other[:2] == DISK[:2]:
+        if any("{folder}/disk{bus}" in option for option in other):
             with (folder / f"disk{bus}").open("wb") as disk:
                 disk.truncate(DISK_SIZE)
     return below_ports(devices, folder=folder)
@@ -144,6 +144,10 @@ def build_initramfs(folder, scenario, run, first, successor, ko):
             initrd = make_successor_initramfs(folder / f"{name}.cpio", busybox=busybox,
                                               modules=scenario.other_modules, kernels=others)
             files.append(f"{initrd}=/boot/initrd.{name}")
+    if scenario.disk_init:
+        initrd = make(folder / "disk.cpio", "disk-init", [f"{GUEST}/wait_disk=/bin/wait_disk"],
+                      modules=scenario.modules, kernels=(successor,))
+        files.append(f"{initrd}=/boot/initrd.disk")
     if scenario.kexec:
         programs = sum(map(with_libraries, scenario.programs), [])
         inner = make_successor_initramfs(folder / "inner.cpio", programs,

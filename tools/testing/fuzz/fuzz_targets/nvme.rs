@@ -324,7 +324,7 @@ impl Hostile {
                 6 => self.controller.power_on(&self.bar),
                 7 => self.controller.power_off(),
                 8 => self.controller.fail(),
-                9 => self.controller.vanish(&self.bar),
+                9 => self.controller.vanish(&self.bar, &self.memory),
                 _ => self.controller.resize(input.u16().into()),
             },
             _ => {

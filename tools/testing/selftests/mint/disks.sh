@@ -14,6 +14,7 @@ GROWN=$((21 << 11))
 SHARED=$((4 << 11))
 FULL=$((12 << 11))
 BLOCK=$((64 << 11))
+BAD=$((32 << 11))
 
 release_uart 0x2f8
 release_uart 0x3e8
@@ -47,9 +48,10 @@ check 'load refuses a file of /proc' load_refuses "$EINVAL" 'regular file with c
 check 'load refuses a character device' load_refuses "$EINVAL" 'regular file with contents' /dev/zero
 check 'load refuses an empty file' load_refuses "$EINVAL" '/mnt/empty can.t be a disk.*no contents' /mnt/empty
 check 'load refuses a mounted block device' load_refuses "$EBUSY" 'must not be mounted' /dev/nvme0n1
+check 'and says where it is mounted' sh -c 'dmesg | grep -q "mint: os1: /dev/nvme0n1 is mounted on /mnt$"'
 check 'even to read it' load_refuses "$EBUSY" 'must not be mounted' /dev/nvme0n1:ro
 mkswap /dev/vda >/dev/null && swapon /dev/vda
-check 'load refuses one that is swapped to' load_refuses "$EBUSY" 'swapped to' /dev/vda
+check 'load refuses one that is swapped to' load_refuses "$EBUSY" 'the first OS swaps to /dev/vda$' /dev/vda
 swapoff /dev/vda
 mount -o remount,ro /small
 check 'load refuses to write to a read-only file system' load_refuses 'Read-only file system' "Add ':ro'" /small/full
@@ -111,10 +113,16 @@ check 'the first OS reads what it has written before' check_io read /dev/vda 5
 check 'the other goes on' run2 'check_io read $shared 3' '4 MiB of 3 came whole'
 check_io write /mnt/data 8 >/dev/null
 truncate -s 20M /mnt/data
-put $os/disks '/mnt/data'
+put $os/disks '/mnt/data /dev/vdb'
 check 'start with a file that the first OS has written' start_os os1
 check 'it reads that' run "check_io read \$(disk_of $DATA) 8" '4 MiB of 8 came whole'
 check 'its log is quiet' quiet_disk_log
+tell os1 "bad=\$(disk_of $BAD)"
+check 'what the storage can not read fails' run 'dd if=$bad of=/dev/null bs=4k skip=512 count=1 iflag=direct 2>&1 | sed "s/$/ (read)/"' 'No data available \(read\)'
+check 'what it can not write, too' run 'dd if=/dev/zero of=$bad bs=4k seek=512 count=1 oflag=direct 2>&1 | sed "s/$/ (write)/"' 'No data available \(write\)'
+check 'its log says which medium is bad' log_says os1 'critical medium error, dev nvme.n1, sector 4096'
+check 'both errors are counted' counts /dev/vdb 19 -eq 2
+check 'there are no errors beside' run 'MIB=1 check_io write $bad 10; MIB=1 check_io read $bad 10' '1 MiB of 10 came whole'
 check 'poweroff' goes os1 poweroff halted
 drop_os os1
 drop_os os2

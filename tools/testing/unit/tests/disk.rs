@@ -5,6 +5,7 @@
 use mint_unit::disk::{
     identity,
     statistics::Statistics,
+    users::{mount_point, DeviceNumber},
     wanted::{each, Wanted},
 };
 use mint_unit::nvme::storage::Operation;
@@ -100,4 +101,25 @@ fn statistics_are_in_the_order_of_diskstats() {
     );
     assert_eq!(fields[15..17], [1, 13], "flushes, ms");
     assert_eq!(fields[17..], [1], "errors");
+}
+
+#[test]
+fn where_a_block_device_is_mounted() {
+    let mountinfo = b"21 26 0:20 / /proc rw,relatime shared:5 - proc proc rw
+26 1 259:3 / / rw,relatime shared:1 - ext4 /dev/root rw
+30 26 8:1 /home /srv/my\\040home rw shared:9 - ext4 /dev/sda1 rw
+31 26 8:1 / /mnt rw - ext4 /dev/sda1 rw
+32 26 4096:1 / /large rw - ext4 /dev/large rw
+33 26 8:1048576 / /larger rw - ext4 /dev/large rw
+34 26 8:x / /x
+35 26
+36 26 8:17 /cut";
+    let found = |major: u32, minor| mount_point(mountinfo, DeviceNumber(major << 20 | minor));
+    assert_eq!(found(259, 3), Some(&b"/"[..]));
+    assert_eq!(found(8, 1), Some(&br"/srv/my\040home"[..]));
+    assert_eq!(found(0, 20), Some(&b"/proc"[..]));
+    for (major, minor) in [(8, 0), (0, 1), (9, 0), (8, 17)] {
+        assert_eq!(found(major, minor), None);
+    }
+    assert_eq!(mount_point(b"", DeviceNumber(0)), None);
 }

@@ -1257,7 +1257,10 @@ fn gone_for_good() {
     let mut machine = Machine::new(1);
     machine.submit(1, &rw(READ, 0, 1, [DATA, 0]));
     machine.look();
+    machine.submit(0, &command(ASYNC_EVENT, 0, [0; 2]));
+    machine.look();
     machine.vanish();
+    assert_eq!(machine.controller.take_vectors(), [1, 0]);
     for offset in (0..0x2000).step_by(4) {
         assert_eq!(machine.register(offset), u32::MAX);
     }
@@ -1268,4 +1271,21 @@ fn gone_for_good() {
     assert!(machine.memory.all() == before);
     assert_eq!(machine.register(CSTS), u32::MAX);
     assert_eq!(machine.controller.outstanding(), 0);
+    // NVME_AER_ERROR, NVME_AER_ERROR_PERSIST_INT_ERR: nvme_complete_async_event() resets the controller.
+    let events = machine.completions(0);
+    assert_eq!(events.len(), 1);
+    assert_eq!(
+        (events[0].status, events[0].result),
+        (0, (3 << 8) | (1 << 16))
+    );
+
+    // One that has no event to answer, and one that is not used.
+    let mut machine = Machine::new(1);
+    let before = machine.memory.all();
+    machine.vanish();
+    assert!(machine.memory.all() == before);
+    assert_eq!(machine.controller.take_vectors(), [0, 0]);
+    let mut machine = Machine::off(1);
+    machine.vanish();
+    assert_eq!(machine.controller.take_vectors(), [0, 0]);
 }

@@ -348,7 +348,7 @@ impl Machine {
     }
 
     pub fn vanish(&mut self) {
-        self.controller.vanish(&self.bar);
+        self.controller.vanish(&self.bar, &self.memory);
     }
 
     pub fn register(&self, offset: u32) -> u32 {
