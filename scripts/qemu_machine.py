@@ -68,8 +68,10 @@ class Port:
     seen: int = 0
 
     def tail(self, lines=25):
+        """The last lines, but for ticks, which drive out what was said before."""
         text = self.log.decode(errors="replace").replace("\r", "")
-        return "\n".join(f"  [{self.name}] {line}" for line in text.split("\n")[-lines:])
+        said = [line for line in text.split("\n") if not line.startswith("mint-tick")]
+        return "\n".join(f"  [{self.name}] {line}" for line in said[-lines:])
 
     def splats(self):
         log = KNOWN_REPORT.sub(lambda report: b"" if b"bdev_free_inode+" in report[0] else report[0], bytes(self.log))
