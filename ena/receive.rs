@@ -12,9 +12,9 @@
 use core::ops::DerefMut;
 
 use crate::ena::card::Card;
-use crate::ena::descriptor::{receive_completion, ReceiveDescriptor};
+use crate::ena::descriptor::{receive_completion, ReceiveDescriptor, DESCRIPTOR_LEN};
 use crate::ena::frame::{self, Pieces, MAX_DESCRIPTORS, MAX_PIECES};
-use crate::ena::queue::{self, Direction, QueuePair, DESCRIPTOR_LEN};
+use crate::ena::queue::{self, Direction, QueuePair};
 use crate::ena::ring::{Fatal, Submission};
 use crate::ena::wire::{Received, Wire};
 use crate::memory_device::access::{Registers, SystemMemory};
