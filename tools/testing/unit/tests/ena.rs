@@ -13,9 +13,9 @@ use mint_unit::memory_device::msix::Table;
 #[allow(dead_code)]
 mod ena_driver;
 use ena_driver::{
-    u16_at, u32_at, Access, Machine, Offload, AENQ_HEAD_DB, AQ_DB, CAPS,
-    CONTROLLER_VERSION, CREATE_CQ, CREATE_SQ, DESTROY_CQ, DESTROY_SQ, DEV_CTL, DEV_STS, FATAL_ERROR,
-    GET_STATS, MAC, MEMORY_LEN, MTU_MAX, READY, RESET_IN_PROGRESS, VERSION,
+    u16_at, u32_at, Access, Machine, Offload, AENQ_HEAD_DB, AQ_DB, CAPS, CONTROLLER_VERSION,
+    CREATE_CQ, CREATE_SQ, DESTROY_CQ, DESTROY_SQ, DEV_CTL, DEV_STS, FATAL_ERROR, GET_STATS, MAC,
+    MEMORY_LEN, MTU_MAX, READY, RESET_IN_PROGRESS, VERSION,
 };
 
 /// enum ena_admin_aq_completion_status
@@ -400,10 +400,7 @@ fn statistics() {
     let counts: Vec<_> = (0..6).map(|at| u32_at(&answer, 8 + 8 * at)).collect();
     assert_eq!(counts, [300, 3, 70, 1, 1, 2]);
     let counters = *machine.card.counters();
-    assert_eq!(
-        (counters.transmit.errors, counters.transmit.drops),
-        (1, 1)
-    );
+    assert_eq!((counters.transmit.errors, counters.transmit.drops), (1, 1));
     assert_eq!((counters.receive.errors, counters.receive.drops), (1, 0));
     assert_eq!((counters.resets, counters.failures), (1, 0));
 }
@@ -589,7 +586,14 @@ const LAST: u32 = 1 << 27;
 fn a_doorbell_that_cant_be_stops_the_card() {
     for tail in [65, 0xffff, 0x1_0000, u32::MAX] {
         is_fatal(|machine| {
-            machine.prepare(0, &[Piece { address: 0x1000, len: 60 }], &Offload::default());
+            machine.prepare(
+                0,
+                &[Piece {
+                    address: 0x1000,
+                    len: 60,
+                }],
+                &Offload::default(),
+            );
             machine.bar.set(machine.pairs[0].tx_sq.doorbell, tail);
         });
     }

@@ -839,8 +839,7 @@ impl Machine {
         let mut frame: Option<Vec<u8>> = None;
         let mut descriptors = 0;
         while let Some(entry) = pair.rx_cq.pop(&self.memory) {
-            let (status, len, request) =
-                (u32_at(&entry, 0), u16_at(&entry, 4), u16_at(&entry, 6));
+            let (status, len, request) = (u32_at(&entry, 0), u16_at(&entry, 4), u16_at(&entry, 6));
             // Nothing is said of protocols and checksums; the offset is 0.
             assert_eq!(status & 0xf0ff_ffff, 0x4000_0000);
             assert_eq!((u32_at(&entry, 8), entry[14]), (0, 0));
@@ -879,12 +878,8 @@ impl Machine {
 /// ena_com_create_meta()
 pub fn meta_descriptor(meta: &Meta) -> Vec<u8> {
     let mss = u32::from(meta.mss);
-    let word0 = (1 << 23)
-        | (1 << 14)
-        | (((mss >> 10) & 0xf) << 16)
-        | (1 << 20)
-        | (1 << 26)
-        | (1 << 21);
+    let word0 =
+        (1 << 23) | (1 << 14) | (((mss >> 10) & 0xf) << 16) | (1 << 20) | (1 << 26) | (1 << 21);
     let word2 = ((mss & 0x3ff) << 22)
         | u32::from(meta.l3_hdr_len)
         | (u32::from(meta.l3_hdr_offset) << 8)
