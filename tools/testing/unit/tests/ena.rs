@@ -15,7 +15,7 @@ mod ena_driver;
 use ena_driver::{
     u16_at, u32_at, Access, Machine, Offload, AENQ_HEAD_DB, AQ_DB, CAPS, CONTROLLER_VERSION,
     CREATE_CQ, CREATE_SQ, DESTROY_CQ, DESTROY_SQ, DEV_CTL, DEV_STS, FATAL_ERROR, GET_STATS, MAC,
-    MEMORY_LEN, MTU_MAX, READY, RESET_IN_PROGRESS, VERSION,
+    MTU_MAX, READY, RESET_IN_PROGRESS, VERSION,
 };
 
 /// enum ena_admin_aq_completion_status
@@ -655,7 +655,7 @@ fn an_entry_of_another_round_stops_the_card() {
 #[test]
 fn rings_outside_of_memory_stop_the_card() {
     let mut machine = probed(1);
-    let at = (MEMORY_LEN as u64).to_le_bytes();
+    let at = (machine.memory.len() as u64).to_le_bytes();
     let cq = create_cq(&mut machine, &[(12, &at)]).unwrap();
     let mut sq = machine.create_sq(1, u16_at(&cq, 8)).unwrap();
     let words = [60 | FIRST | LAST | (1 << 28), 0, 0x1000, 0];

@@ -53,8 +53,6 @@ const AENQ_DEPTH: u16 = 16;
 /// How long buffers for received frames are.
 pub const BUFFER_LEN: u16 = 3776;
 
-pub const MEMORY_LEN: usize = 0x80_0000;
-
 pub struct Memory {
     bytes: RefCell<Vec<u8>>,
     /// What the card has written: single bytes, and how often there was a barrier before.
@@ -79,6 +77,10 @@ impl Memory {
 
     pub fn all(&self) -> Vec<u8> {
         self.bytes.borrow().clone()
+    }
+
+    pub fn len(&self) -> usize {
+        self.bytes.borrow().len()
     }
 
     fn byte(&self, at: u64) -> u8 {
@@ -375,8 +377,15 @@ pub struct Machine {
 impl Machine {
     /// A machine that is off, with a link.
     pub fn off(queues: u16) -> Self {
+        Self::off_with_depth(queues, 64)
+    }
+
+    fn off_with_depth(queues: u16, depth: u16) -> Self {
+        // Rings, frames and buffers, and something for tests.
+        let pair = DATA_LEN + u64::from(depth) * 4096 + 0x1_0000;
+        let len = u64::from(queues) * pair + 0x4_0000;
         let memory = Rc::new(Memory {
-            bytes: RefCell::new(vec![0; MEMORY_LEN]),
+            bytes: RefCell::new(vec![0; len as usize]),
             trace: RefCell::new(Vec::new()),
         });
         let pairs = vec![QueuePair::default(); queues.into()];
@@ -398,7 +407,7 @@ impl Machine {
             },
             memory,
             queues,
-            depth: 64,
+            depth,
             next: 0x1000,
             queue_memory: 0,
             aq: Sq::default(),
@@ -420,8 +429,7 @@ impl Machine {
     }
 
     pub fn with_depth(queues: u16, depth: u16) -> Self {
-        let mut machine = Self::off(queues);
-        machine.depth = depth;
+        let mut machine = Self::off_with_depth(queues, depth);
         machine.card.power_on(&machine.bar);
         machine.probe();
         machine.up();
@@ -431,7 +439,7 @@ impl Machine {
     pub fn alloc(&mut self, len: u64) -> u64 {
         let at = self.next;
         self.next += (len + 0xfff) & !0xfff;
-        assert!(self.next as usize <= MEMORY_LEN);
+        assert!(self.next as usize <= self.memory.len());
         at
     }
 
@@ -605,6 +613,13 @@ impl Machine {
         assert!(self.get_feature(12).is_ok());
         assert_eq!(self.set_feature(28, 0, &[1; 20]), Ok(()));
         self.is_running = true;
+    }
+
+    /// A kernel that starts where another one has run: its memory is that of the old one.
+    pub fn restart(&mut self) {
+        self.pairs.clear();
+        self.next = 0x1000;
+        self.probe();
     }
 
     /// ena_com_create_io_cq()
