@@ -43,6 +43,8 @@ struct Good {
     polled: Vec<bool>,
     /// Numbers frames.
     count: u32,
+    /// The same for those that each pair has sent, which tells where they lie.
+    places: Vec<u64>,
 }
 
 /// How much the driver has under way of each pair, and the room for each.
@@ -60,6 +62,7 @@ impl Good {
             incoming: VecDeque::new(),
             polled: vec![false; queues.into()],
             count: 0,
+            places: vec![0; queues.into()],
         };
         good.look(true, MANY);
         good
@@ -172,17 +175,13 @@ impl Good {
         cuts.sort_unstable();
         cuts.dedup();
         let frame = self.frame(pair, len);
-        let place = u64::from(self.count) % UNDER_WAY as u64 * ROOM;
         let base = self.machine.pairs[pair].data;
-        // The room of a frame is used again once it is out: the count of all pairs goes on.
-        if self.sent.iter().map(VecDeque::len).sum::<usize>() >= UNDER_WAY {
-            return;
-        }
-        self.machine.pairs[pair].data = base + place;
+        self.machine.pairs[pair].data = base + self.places[pair] % UNDER_WAY as u64 * ROOM;
         let request = self.machine.xmit(pair, &frame, &cuts, &offload);
         self.machine.pairs[pair].data = base;
         if request.is_some() {
             self.sent[pair].push_back((header, frame));
+            self.places[pair] += 1;
         }
     }
 
@@ -239,7 +238,7 @@ impl Good {
         self.settle();
         self.polled.fill(false);
         if has_crashed {
-            self.machine.restart();
+            self.machine.probe();
         } else {
             self.machine.down();
         }

@@ -468,7 +468,6 @@ fn a_reset_forgets_all() {
     machine.look(true, 8);
     assert!(machine.memory.all() == memory);
     assert!(machine.wire.sent.is_empty());
-    machine.pairs.clear();
     machine.probe();
     machine.up();
     machine.look(true, 8);
@@ -487,7 +486,6 @@ fn a_new_kernel_finds_the_card_of_the_old_one() {
     let mut machine = Machine::new(1);
     machine.bar.set(DEV_CTL, 1);
     machine.look(true, 8);
-    machine.pairs.clear();
     machine.probe();
     machine.up();
     machine.look(true, 8);
@@ -498,7 +496,6 @@ fn a_new_kernel_finds_the_card_of_the_old_one() {
     for offset in (0x10..MSIX_TABLE).step_by(4).filter(|at| *at != DEV_STS) {
         assert_eq!(machine.bar.get(offset), 0, "{offset:#x}");
     }
-    machine.pairs.clear();
     machine.probe();
     machine.up();
     machine.look(true, 8);
@@ -560,7 +557,6 @@ fn is_fatal(wrong: impl Fn(&mut Machine)) {
     assert!(machine.memory.all() == with_frame);
     assert_eq!(*machine.bar.reads.borrow(), [DEV_CTL]);
     assert!(machine.wire.sent.is_empty());
-    machine.pairs.clear();
     machine.probe();
     machine.up();
     assert!(!machine.card.is_fatal());

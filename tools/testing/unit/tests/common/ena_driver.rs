@@ -594,8 +594,11 @@ impl Machine {
             .map(|_| ())
     }
 
-    /// ena_probe(), but for what it checks.
+    /// ena_probe(), but for what it checks. If another kernel has run before, then its memory is now
+    /// that of this one.
     pub fn probe(&mut self) {
+        self.pairs.clear();
+        self.next = 0x1000;
         self.is_running = false;
         self.link = None;
         self.reset();
@@ -613,13 +616,6 @@ impl Machine {
         assert!(self.get_feature(12).is_ok());
         assert_eq!(self.set_feature(28, 0, &[1; 20]), Ok(()));
         self.is_running = true;
-    }
-
-    /// A kernel that starts where another one has run: its memory is that of the old one.
-    pub fn restart(&mut self) {
-        self.pairs.clear();
-        self.next = 0x1000;
-        self.probe();
     }
 
     /// ena_com_create_io_cq()
