@@ -361,17 +361,21 @@ fn completions_are_there_before_their_phase() {
     machine.memory.trace.borrow_mut().clear();
     machine.look(false, 8);
     let trace = machine.memory.trace.borrow();
-    let at = |index: usize| match &trace[index] {
-        Access::Write(at, len) => (*at, *len),
+    let write = |index: usize| match &trace[index] {
+        Access::Write(at, bytes) => (*at, bytes.clone()),
         Access::Barrier => panic!("{trace:?}"),
     };
     let phases: Vec<_> = (0..trace.len())
-        .filter(|&index| matches!(trace[index], Access::Write(_, 1)))
+        .filter(|&index| matches!(&trace[index], Access::Write(_, bytes) if bytes.len() == 1))
         .collect();
     assert_eq!(phases.len(), 2);
     for (index, len) in phases.into_iter().zip([8, 16]) {
+        let (at, last) = write(index);
         assert_eq!(trace[index - 1], Access::Barrier);
-        assert_eq!(at(index - 2), (at(index).0 - 3, len));
+        let (start, entry) = write(index - 2);
+        assert_eq!((start, entry.len()), (at - 3, len));
+        // In the first round, the phase of the round before is 0.
+        assert_eq!((entry[3] & 1, last), (0, vec![entry[3] | 1]));
     }
 }
 

@@ -55,14 +55,13 @@ pub const BUFFER_LEN: u16 = 3776;
 
 pub struct Memory {
     bytes: RefCell<Vec<u8>>,
-    /// What the card has written: single bytes, and how often there was a barrier before.
     pub trace: RefCell<Vec<Access>>,
 }
 
 /// What the card has done to memory.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Access {
-    Write(u64, usize),
+    Write(u64, Vec<u8>),
     Barrier,
 }
 
@@ -104,7 +103,7 @@ impl SystemMemory for Memory {
             .copy_from_slice(bytes);
         self.trace
             .borrow_mut()
-            .push(Access::Write(address, bytes.len()));
+            .push(Access::Write(address, bytes.to_vec()));
         Ok(())
     }
 
@@ -154,6 +153,8 @@ pub struct TestWire {
     /// What the TAP says of them.
     pub header: VnetHeader,
     pub is_full: bool,
+    /// How many bytes more than there are it says that a frame has.
+    pub too_many: u32,
     /// How many pieces the last frame could have had, and how long it could have been.
     pub offered: (usize, u32),
 }
@@ -199,7 +200,7 @@ impl Wire for TestWire {
             left = rest;
         }
         Received::Frame {
-            len: frame.len() as u32,
+            len: frame.len() as u32 + self.too_many,
             header: self.header,
         }
     }
@@ -403,6 +404,7 @@ impl Machine {
                 incoming: VecDeque::new(),
                 header: VnetHeader::default(),
                 is_full: false,
+                too_many: 0,
                 offered: (0, 0),
             },
             memory,
