@@ -7,18 +7,11 @@ use core::ops::DerefMut;
 use crate::ena::admin_queue::{AdminQueue, Answer, Command};
 use crate::ena::card::Card;
 use crate::ena::counters::Traffic;
+use crate::ena::descriptor::{RECEIVE_COMPLETION_LEN, TRANSMIT_COMPLETION_LEN};
 use crate::ena::fields::{address_at, u16_at, u32_at, u8_at};
 use crate::ena::interrupt::Interrupt;
 use crate::ena::offload::Meta;
-use crate::ena::queue::{
-    self,
-    Direction,
-    Queue,
-    QueuePair,
-    MAX_DEPTH,
-    RECEIVE_COMPLETION_LEN,
-    TRANSMIT_COMPLETION_LEN, //
-};
+use crate::ena::queue::{self, Direction, Queue, QueuePair, MAX_DEPTH};
 use crate::ena::registers;
 use crate::ena::ring::{Completions, Fatal, Submission};
 use crate::ena::status::{self, Status};

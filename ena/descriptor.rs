@@ -3,8 +3,14 @@
 //! Descriptors and their completions, ena_eth_io_defs.h. Their phase is the ring's (ring.rs).
 
 use crate::ena::fields::{address_at, put, u16_at, u32_at};
-use crate::ena::queue::{DESCRIPTOR_LEN, RECEIVE_COMPLETION_LEN, TRANSMIT_COMPLETION_LEN};
 use crate::ena::wire::Piece;
+
+/// Length of struct ena_eth_io_tx_desc and struct ena_eth_io_rx_desc.
+pub(super) const DESCRIPTOR_LEN: usize = 16;
+/// Length of struct ena_eth_io_tx_cdesc.
+pub(super) const TRANSMIT_COMPLETION_LEN: usize = 8;
+/// Length of struct ena_eth_io_rx_cdesc_base.
+pub(super) const RECEIVE_COMPLETION_LEN: usize = 16;
 
 // struct ena_eth_io_tx_desc and ena_eth_io_tx_meta_desc, word 0.
 const LENGTH: u32 = 0xffff;

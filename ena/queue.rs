@@ -6,6 +6,7 @@
 //! says what a CQ is for; the length of its entries does. Each CQ has one SQ here, and both have one
 //! index: 2 * pair for transmit queues, 2 * pair + 1 for receive queues.
 
+use crate::ena::descriptor::{DESCRIPTOR_LEN, RECEIVE_COMPLETION_LEN, TRANSMIT_COMPLETION_LEN};
 use crate::ena::interrupt::Interrupt;
 use crate::ena::offload::Meta;
 use crate::ena::ring::{Completions, Submission};
@@ -13,13 +14,6 @@ use crate::ena::ring::{Completions, Submission};
 /// The most entries of a queue. Linux takes as many as it gets, up to 1024 (ENA_DEFAULT_RING_SIZE), and
 /// at least 256. Each entry of a receive queue costs the successor a page: 2 MiB for each of its CPUs.
 pub const MAX_DEPTH: u16 = 512;
-
-/// Length of struct ena_eth_io_tx_desc and struct ena_eth_io_rx_desc.
-pub(super) const DESCRIPTOR_LEN: usize = 16;
-/// Length of struct ena_eth_io_tx_cdesc.
-pub(super) const TRANSMIT_COMPLETION_LEN: usize = 8;
-/// Length of struct ena_eth_io_rx_cdesc_base.
-pub(super) const RECEIVE_COMPLETION_LEN: usize = 16;
 
 /// A queue for frames to the card, one for frames from it, and the interrupt `1 + pair`, which the
 /// driver gives to both.

@@ -4,17 +4,17 @@
 //!
 //! Which queue a frame goes to must be known before it is read from the TAP: it is copied right into
 //! the queue's buffers. So it can't be chosen by the frame's contents. Frames go to the pair that has
-//! sent last, which is that of the CPU where there is work: Linux sends on the queue of the CPU that
-//! sends (`netdev_pick_tx()`, and `ena_netdev.c` gives each CPU an interrupt). They stay with a pair for
-//! as long as the driver is busy with it, so that the order of frames is kept: two queues are served
-//! by two CPUs.
+//! sent last, so that an answer and the completion of what it answers come by one interrupt, to one CPU:
+//! Linux sends all frames of a connection on one queue (`netdev_pick_tx()` in net/core/dev.c). They stay
+//! with a pair for as long as the driver is busy with it, so that the order of frames is kept: two
+//! queues are served by two CPUs.
 
 use core::ops::DerefMut;
 
 use crate::ena::card::Card;
-use crate::ena::descriptor::{receive_completion, ReceiveDescriptor};
+use crate::ena::descriptor::{receive_completion, ReceiveDescriptor, DESCRIPTOR_LEN};
 use crate::ena::frame::{self, Pieces, MAX_DESCRIPTORS, MAX_PIECES};
-use crate::ena::queue::{self, Direction, QueuePair, DESCRIPTOR_LEN};
+use crate::ena::queue::{self, Direction, QueuePair};
 use crate::ena::ring::{Fatal, Submission};
 use crate::ena::wire::{Received, Wire};
 use crate::memory_device::access::{Registers, SystemMemory};

@@ -5,10 +5,10 @@
 use core::ops::DerefMut;
 
 use crate::ena::card::Card;
-use crate::ena::descriptor::{transmit_completion, TransmitDescriptor};
+use crate::ena::descriptor::{transmit_completion, TransmitDescriptor, DESCRIPTOR_LEN};
 use crate::ena::frame::{Pieces, MAX_PIECES};
 use crate::ena::offload::{vnet_header, Meta};
-use crate::ena::queue::{self, Direction, QueuePair, DESCRIPTOR_LEN};
+use crate::ena::queue::{self, Direction, QueuePair};
 use crate::ena::ring::{Fatal, Submission};
 use crate::ena::wire::{Sent, Wire};
 use crate::memory_device::access::{Registers, SystemMemory};

@@ -5,6 +5,8 @@
 #![forbid(unsafe_code)]
 
 pub mod boot_code;
+#[path = "../../unit/tests/common/ena_driver.rs"]
+pub mod ena_driver;
 pub mod image_checks;
 pub mod input;
 pub mod kernel_code;
