@@ -285,6 +285,23 @@ log_has() {
 	cat "$MINT/$1/dmesg" >/tmp/dmesg && grep -q "$2" /tmp/dmesg
 }
 
+# knows_itself OS: it finds in its SMBIOS which system it is, and the credentials of credential_lines.
+credential_lines='system.hostname=web-1
+binary:ssh.authorized_keys.root=c3NoLWVkMjU1MTk='
+knows_itself() {
+	ask "$1" 'cd /sys/class/dmi/id; cat sys_vendor product_name product_serial product_uuid' || return
+	echo "$answer" | grep -qxE "Mint Successor $(cat "$MINT/$1/serial_number") [0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}" || {
+		echo "it is '$answer'"
+		return 1
+	}
+	ask "$1" 'tail -c +6 /sys/firmware/dmi/entries/11-0/raw | tr "\0" ";"' || return
+	told='io.systemd.credential:system.hostname=web-1;io.systemd.credential.binary:ssh.authorized_keys.root=c3NoLWVkMjU1MTk=;;'
+	[ "$answer" = "$told" ] || {
+		echo "it was told '$answer'"
+		false
+	}
+}
+
 # own_log OS: keeps how many lines the running OS's own dmesg prints, and their checksum.
 own_log() {
 	ask "$1" 'dmesg >/tmp/log; wc -l </tmp/log; md5sum </tmp/log | cut -d" " -f1' && own_log=$answer
