@@ -99,9 +99,14 @@ put $MINT/remove other
 check 'serial_number takes text' accepts serial_number 'ds=nocloud;s=http://10.0.0.1/'
 long=$(head -c 255 /dev/zero | tr '\0' x)
 check 'serial_number takes the longest text' accepts serial_number "$long"
-for value in "${long}x" 'a
-b' "$(printf 'a\tb')" "$(printf 'f\303\274r')"; do
-	check "serial_number refuses '$value'" refuses "$EINVAL" 'serial_number takes up to 255' $os/serial_number "$value"
+serial_number_refuses() {
+	refuses "$EINVAL" 'serial_number takes up to 255' $os/serial_number "$1"
+}
+check 'serial_number refuses what is too long' serial_number_refuses "${long}x"
+check 'serial_number refuses two lines' serial_number_refuses 'a
+b'
+for value in "$(printf 'a\tb')" für; do
+	check "serial_number refuses '$value'" serial_number_refuses "$value"
 done
 check 'what was refused changed nothing' is $os/serial_number "$long"
 check 'serial_number takes nothing' accepts serial_number '' "$serial"
@@ -111,11 +116,16 @@ lines='system.hostname=web-1
 binary:ssh.authorized_keys.root=c3NoLWVkMjU1MTk='
 check 'credentials takes lines' accepts credentials "$lines
 " "$lines"
-for value in x 'binary:a=b' 'a/b=c' 'a=1
-a=2' "a=$(printf '\033')" "a=$(printf '\001')"; do
-	check "credentials refuses '$value'" refuses "$EINVAL" 'credentials: line [12]: ' $os/credentials "$value
+credentials_refuses() {
+	refuses "$EINVAL" "credentials: line $1: " $os/credentials "$2
 "
+}
+for value in x 'binary:a=b' a/b=c; do
+	check "credentials refuses '$value'" credentials_refuses 1 "$value"
 done
+check 'credentials refuses a control character' credentials_refuses 1 "$(printf 'a=\033')"
+check 'credentials refuses a name twice' credentials_refuses 2 'a=1
+a=2'
 check 'what was refused is not in the log' sh -c '! dmesg | grep -q "a=1"'
 check 'what was refused changed nothing' is $os/credentials "$lines"
 # A line in the midst of which a page ends.
