@@ -22,7 +22,7 @@ for kernel in /kernels/*; do
 	*) put $os/initrd /boot/initrd.others ;;
 	esac
 	put $os/disks /disk.img
-	put $os/credentials "$credential_lines"
+	give_credentials os1
 	check "$version starts" start_os os1
 	check "$version knows which system it is" knows_itself os1
 	check "$version writes to its disk" run "wait_disk $DISK; check_io write $DISK 1" '16 MiB of 1 written'

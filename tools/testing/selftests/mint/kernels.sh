@@ -18,7 +18,7 @@ up() {
 make_os os1 2-3 256M 0x2f8 "$kernel"
 # Its log tells each initcall.
 put $os/cmdline 'initcall_debug log_buf_len=1M'
-put $os/credentials "$credential_lines"
+give_credentials os1
 put $os/load 1 && put $os/start 1
 check "$version comes to its user space on two CPUs" up
 check "$version ticks" expect os1 'mint-tick'

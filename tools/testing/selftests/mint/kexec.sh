@@ -16,7 +16,7 @@ os=$MINT/os1
 make_os os1 2-3 256M 0x2f8
 put $os/initrd /boot/initrd.kexec
 put $os/devices $NVME
-put $os/credentials "$credential_lines"
+give_credentials os1
 check 'it starts with a kernel in its initrd' start_os os1
 check 'it writes to its disk' run 'check_io write /dev/nvme0n1 1' '16 MiB of 1 written'
 id=$(boot_id os1)

@@ -12,7 +12,7 @@ os=$MINT/os1
 cpus=/sys/devices/system/cpu
 
 make_os os1 2-3 128M 0x2f8
-put $os/credentials "$credential_lines"
+give_credentials os1
 check 'load' put $os/load 1
 
 # CPUs that can't be had
