@@ -11,9 +11,8 @@
 
 use crate::firmware::credentials::{self, Credential};
 
-/// The maker of all systems, and of their firmware. `dmi_check_system()` has entries for systems
-/// that need special treatment. It compares by parts of the strings, so that none of these is part
-/// of another system's: Documentation/credentials.rst.
+/// The maker of all systems, and of their firmware. Linux treats some systems specially
+/// (`dmi_check_system()`), but none that has these names: Documentation/credentials.rst.
 const VENDOR: &[u8] = b"Mint";
 /// The product name of all systems.
 const PRODUCT: &[u8] = b"Successor";

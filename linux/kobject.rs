@@ -107,7 +107,10 @@ impl<T: Directory> BinaryAttribute<T> {
         attribute.attr.name = name.as_ptr().cast();
         attribute.attr.mode = mode;
         attribute.read = Some(Node::<T>::read);
-        attribute.write = Some(Node::<T>::write);
+        attribute.write = match write {
+            Some(_) => Some(Node::<T>::write),
+            None => None,
+        };
         BinaryAttribute {
             attribute,
             read,

@@ -23,8 +23,9 @@ ASK = ("echo debian-up: $(uname -r), $(nproc) CPUs, $(awk '/^MemTotal/ { print i
 def use_debian(machine):
     """Waits for Debian's login, and logs in; returns what it says of itself."""
     # systemd and what it starts.
-    machine.wait("debian", rb"login: ", 40 * machine.boot)
-    progress("Debian is up on its disk, which is a file of the first OS; somebody logs in on its console")
+    machine.wait("debian", rb"debian login: ", 40 * machine.boot)
+    progress("Debian is up on its disk, which is a file of the first OS, and has its name from its credentials; "
+             "somebody logs in on its console")
     for command, answer in (("root", rb""), ("findmnt /", rb"nvme0n1"), ("echo was here >/root/note && sync", rb"")):
         machine.send("debian", command + "\n")
         machine.wait("debian", answer)

@@ -30,7 +30,8 @@ def make_files(folder, kernel, disk):
     users = folder / "passwd"
     users.write_text("root:x:0:0::/root:/bin/sh\n")
     return [f"{initrd}=/boot/initrd.disk", f"{GUEST}/demo-lib=/bin/demo-lib", f"{users}=/etc/passwd",
-            f"{disk.parent}/key=/root/.ssh/id_ed25519", f"{disk.parent}/known_hosts=/root/.ssh/known_hosts",
+            f"{disk.parent}/key=/root/.ssh/id_ed25519", f"{disk.parent}/key.pub=/root/.ssh/id_ed25519.pub",
+            f"{disk.parent}/known_hosts=/root/.ssh/known_hosts",
             *with_libraries("/bin/ssh")]
 
 
@@ -43,9 +44,11 @@ def demo_net():
         with demonstrate(kernel, initramfs, ", a disk, 2 network cards", devices(disk)) as (machine, _):
             progress("the first OS starts a Debian on CPUs 2-3, with a disk and a card of its own")
             # systemd and what it starts.
-            machine.wait("successor", rb"login: ", 40 * machine.boot)
-            progress("Debian is up; somebody logs in on its console")
+            machine.wait("successor", rb"debian login: ", 40 * machine.boot)
+            progress("Debian is up, and has its name, its network and the key for ssh from its credentials; "
+                     "somebody logs in on its console")
             for command, answer in (("root", rb""), ("findmnt /", rb"nvme0n1"), ("ip -brief address", rb"10\.7\.0\.2"),
+                                    ("hostnamectl", rb"Hardware Model:[^\n]*Successor"),
                                     ("echo system: $(systemctl is-system-running --wait)", rb"system: running")):
                 machine.send("successor", command + "\n")
                 machine.wait("successor", answer)

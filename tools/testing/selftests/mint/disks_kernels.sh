@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=sh
 #
-# A disk made of memory of each of the kernels in /kernels.
+# A disk made of memory of each of the kernels in /kernels, and what each is told of itself.
 
 . /tests/lib.sh
 . /tests/device_io.sh
@@ -22,7 +22,9 @@ for kernel in /kernels/*; do
 	*) put $os/initrd /boot/initrd.others ;;
 	esac
 	put $os/disks /disk.img
+	give_credentials os1
 	check "$version starts" start_os os1
+	check "$version knows which system it is" knows_itself os1
 	check "$version writes to its disk" run "wait_disk $DISK; check_io write $DISK 1" '16 MiB of 1 written'
 	check "$version reads" run "check_io read $DISK 1" '16 MiB of 1 came whole'
 	check "$version: its log is quiet" quiet_disk_log

@@ -32,7 +32,7 @@ check 'remove takes web-1' put $MINT/remove web-1
 put $MINT/add os1
 os=$MINT/os1
 check 'state is offline' is $os/state offline
-for file in cpus memory kernel initrd cmdline console command_line; do
+for file in cpus memory kernel initrd cmdline console command_line credentials; do
 	check "$file is empty at first" is $os/$file ''
 done
 check 'recovery is disabled at first' is $os/recovery disabled
@@ -91,6 +91,58 @@ for value in 0 0x 0x0 2f8 0x2f9 0x12f80 ttyS1 -1; do
 	check "console refuses '$value'" refuses "$EINVAL" 'console takes the I/O port' $os/console "$value"
 done
 
+serial=$(cat $os/serial_number)
+check 'serial_number is 16 hexadecimal digits at first' sh -c "echo $serial | grep -qxE '[0-9a-f]{16}'"
+put $MINT/add other
+check 'it is another for another name' sh -c "! grep -qx $serial $MINT/other/serial_number"
+put $MINT/remove other
+check 'serial_number takes text' accepts serial_number 'ds=nocloud;s=http://10.0.0.1/'
+long=$(head -c 255 /dev/zero | tr '\0' x)
+check 'serial_number takes the longest text' accepts serial_number "$long"
+serial_number_refuses() {
+	refuses "$EINVAL" 'serial_number takes up to 255' $os/serial_number "$1"
+}
+check 'serial_number refuses what is too long' serial_number_refuses "${long}x"
+check 'serial_number refuses two lines' serial_number_refuses 'a
+b'
+for value in "$(printf 'a\tb')" für; do
+	check "serial_number refuses '$value'" serial_number_refuses "$value"
+done
+check 'what was refused changed nothing' is $os/serial_number "$long"
+check 'serial_number takes nothing' accepts serial_number '' "$serial"
+
+lines='system.hostname=web-1
+
+binary:ssh.authorized_keys.root=c3NoLWVkMjU1MTk='
+check 'credentials takes lines' accepts credentials "$lines
+" "$lines"
+credentials_refuses() {
+	refuses "$EINVAL" "credentials: line $1: " $os/credentials "$2
+"
+}
+for value in x 'binary:a=b' a/b=c; do
+	check "credentials refuses '$value'" credentials_refuses 1 "$value"
+done
+check 'credentials refuses a control character' credentials_refuses 1 "$(printf 'a=\033')"
+check 'credentials refuses a name twice' credentials_refuses 2 'a=1
+a=2'
+check 'what was refused is not in the log' sh -c '! dmesg | grep -q "a=1"'
+check 'what was refused changed nothing' is $os/credentials "$lines"
+# A line in the midst of which a page ends.
+{
+	echo 'first=1'
+	head -c 6000 /dev/zero | tr '\0' x | sed 's/^/long=/'
+	printf '\nlast=1'
+} >/tmp/credentials
+check 'credentials takes more than a page' sh -c "cat /tmp/credentials >$os/credentials"
+check 'all of that is there' cmp /tmp/credentials $os/credentials
+check 'credentials refuses what is too long' fails "$E2BIG" sh -c "
+	head -c 16383 /dev/zero | tr '\\0' x | sed 's/^/a=/' >/tmp/long
+	cat /tmp/long >$os/credentials"
+check 'a write where nothing is yet is refused' fails "$EINVAL" \
+	dd if=/tmp/credentials of=$os/credentials bs=1 count=8 seek=20000 conv=notrunc
+check 'credentials takes nothing' accepts credentials ''
+
 check 'recovery takes enabled' accepts recovery enabled
 check 'recovery takes disabled' accepts recovery disabled
 for value in '' 1 Enabled recover; do
@@ -110,6 +162,12 @@ for file in cpus memory kernel; do
 	check "start refuses an OS without $file" refuses "$EINVAL" "write '$file' first" $os/start 1
 	put $os/$file "$value"
 done
+
+# The last line may have been cut short.
+put $os/credentials 'a=1
+binary:b=AAA'
+check 'load refuses credentials whose last line is wrong' refuses "$EINVAL" 'credentials: line 2: ' $os/load 1
+put $os/credentials ''
 
 # Kernels that are none.
 load_refuses() {
@@ -171,7 +229,7 @@ check 'command_line ends with what was given' grep -q ' quiet -- memmap=1G$' $os
 check 'command_line has what is added' grep -q '^no_ipi_broadcast=1 tsc_early_khz=[0-9]* tsc=reliable pci=off kvm.enable_virt_at_load=0 reserve=0x2e,2,0x4e,2 initcall_blacklist=add_pcspkr,[a-zA-Z0-9_,]* intel_pstate=no_hwp panic=0 8250.nr_uarts=0 reboot=efi,panic_warm efi=runtime sysctl.kernel.panic=-1 ' $os/command_line
 check 'a loaded OS has no log yet' fails "$ENODATA" cat $os/dmesg
 check 'load refuses a loaded OS' refuses "$EBUSY" 'loaded already' $os/load 1
-for file in cpus memory kernel initrd cmdline console; do
+for file in cpus memory kernel initrd cmdline console serial_number credentials; do
 	check "$file can't be changed now" refuses "$EBUSY" "write 1 to 'stop' first" $os/$file ''
 done
 
@@ -214,7 +272,8 @@ put $os/kernel /boot/vmlinuz
 check 'root without CAP_SYS_BOOT may not' fails "$EPERM" unshare -r sh -c "echo -n 1 >$os/cpus"
 # Nor may it read another system's memory.
 check 'root without CAP_SYS_BOOT may not read vmcore' fails "$EPERM" unshare -r cat $os/vmcore
-check 'others may not even read' test "$(stat -c %a $os/cpus)" = 600
+check 'others may not even read' test "$(stat -c %a $os/cpus)$(stat -c %a $os/credentials)" = 600600
+check 'root without CAP_SYS_BOOT may not read credentials' fails "$EPERM" unshare -r cat $os/credentials
 # in_fake FILE TEXT COMMAND: runs COMMAND in a mount namespace where FILE reads as TEXT.
 in_fake() {
 	echo "$2" >/tmp/fake

@@ -113,6 +113,15 @@ static const char *const disks[] = {
 	"none", ":ro", "/:ro", FILES "/text:rw", "relative:ro " FILES "/text", "//", FILES "/text:ro:ro",
 };
 
+static const char *const serial_numbers[] = {
+	"", "1", "ds=nocloud;s=http://10.0.0.1/", " ", "a\nb", "a\tb", "\xc3\xa4", "%s%n",
+};
+
+static const char *const credentials[] = {
+	"", "a=1\n", "a=1", "system.hostname=web-1\nbinary:b=AAAA\n", "binary:a=AAA", "binary:a=AAA\n", "a=1\na=2\n",
+	"\n\n", "=\n", "a\n", "a/b=\n", "a=\xc3\xa4\n", "a=\t\n", "a=\033\n", "binary:=AAAA\n", "%s%n=%s\n",
+};
+
 static const char *const recoveries[] = {
 	"enabled", "disabled", "recover", "", "1", "0", "Enabled", "enabled disabled",
 };
@@ -143,6 +152,8 @@ static const struct kind kinds[] = {
 	KIND("console", consoles, EBUSY),
 	KIND("devices", devices, EBUSY, EOPNOTSUPP),
 	KIND("disks", disks, EBUSY, E2BIG),
+	KIND("serial_number", serial_numbers, EBUSY),
+	KIND("credentials", credentials, EBUSY, E2BIG),
 	/* Its own, and those of open(2) and read(2) for what is in `paths`. */
 	KIND("load", commands, EBUSY, ENOEXEC, ETXTBSY, ENOENT, ENOTDIR, EACCES, EISDIR, EIO, ELOOP,
 	     ENAMETOOLONG, EFBIG, EOVERFLOW),

@@ -18,9 +18,11 @@ up() {
 make_os os1 2-3 256M 0x2f8 "$kernel"
 # Its log tells each initcall.
 put $os/cmdline 'initcall_debug log_buf_len=1M'
+give_credentials os1
 put $os/load 1 && put $os/start 1
 check "$version comes to its user space on two CPUs" up
 check "$version ticks" expect os1 'mint-tick'
+check "$version knows which system it is" knows_itself os1
 own_log os1
 check "$version: its log is read while it runs" has_own_log os1
 # What its command line blacklists is not called, and some others are.

@@ -16,12 +16,14 @@ os=$MINT/os1
 make_os os1 2-3 256M 0x2f8
 put $os/initrd /boot/initrd.kexec
 put $os/devices $NVME
+give_credentials os1
 check 'it starts with a kernel in its initrd' start_os os1
 check 'it writes to its disk' run 'check_io write /dev/nvme0n1 1' '16 MiB of 1 written'
 id=$(boot_id os1)
 tell os1 'kexec_self /boot/vmlinuz /boot/initrd /proc/cmdline'
 check 'it comes up' expect os1 "mint-successor-up: .*, 2 CPUs"
 check 'its boot id is another' is_another os1 "$id"
+check 'it knows which system it is' knows_itself os1
 check 'it reads what the kernel before has written' run 'check_io read /dev/nvme0n1 1' '16 MiB of 1 came whole'
 check 'it writes to its disk' run 'check_io write /dev/nvme0n1 2' '16 MiB of 2 written'
 check 'it is running' is $os/state running

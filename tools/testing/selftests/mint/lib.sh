@@ -285,6 +285,34 @@ log_has() {
 	cat "$MINT/$1/dmesg" >/tmp/dmesg && grep -q "$2" /tmp/dmesg
 }
 
+# give_credentials OS: as many as an OS can have, and almost as long as they can be.
+give_credentials() {
+	awk 'BEGIN {
+		print "system.hostname=web-1"
+		print "binary:ssh.authorized_keys.root=c3NoLWVkMjU1MTk="
+		for (i = 3; i <= 255; i++)
+			printf "filler.%d=%051d\n", i, i
+	}' >/tmp/credentials
+	cat /tmp/credentials >"$MINT/$1/credentials"
+}
+
+# knows_itself OS: it finds in its SMBIOS which system it is, and its credentials.
+knows_itself() {
+	ask "$1" 'cd /sys/class/dmi/id; cat sys_vendor product_name product_serial product_uuid' || return
+	echo "$answer" | grep -qxE "Mint Successor $(cat "$MINT/$1/serial_number") [0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}" || {
+		echo "it is '$answer'"
+		return 1
+	}
+	# What precedes the strings are five bytes; what ends them is a zero byte more.
+	ask "$1" 'tail -c +6 /sys/firmware/dmi/entries/11-0/raw | head -c -1 | tr "\0" "\n" | md5sum | cut -d" " -f1' || return
+	told=$(sed -e 's/^binary:/io.systemd.credential.binary:/' -e '/^io[.]systemd/!s/^/io.systemd.credential:/' \
+		"$MINT/$1/credentials" | md5sum | cut -d' ' -f1)
+	[ "$answer" = "$told" ] || {
+		echo "the checksum of what it was told is $answer, not $told"
+		false
+	}
+}
+
 # own_log OS: keeps how many lines the running OS's own dmesg prints, and their checksum.
 own_log() {
 	ask "$1" 'dmesg >/tmp/log; wc -l </tmp/log; md5sum </tmp/log | cut -d" " -f1' && own_log=$answer

@@ -12,6 +12,7 @@ os=$MINT/os1
 cpus=/sys/devices/system/cpu
 
 make_os os1 2-3 128M 0x2f8
+give_credentials os1
 check 'load' put $os/load 1
 
 # CPUs that can't be had
@@ -61,6 +62,8 @@ check 'its dmesg has not the first OS in it' shows \
 	'echo foreign: $(dmesg | grep -cE "0xfed00000|HPET|rtc_cmos|i801|ahci|0000:00:").' 'foreign: 0\.'
 check 'its command line is that of command_line' shows \
 	"echo same: \$([ \"\$(cat /proc/cmdline)\" = \"$(cat $os/command_line)\" ] && echo yes)." 'same: yes\.'
+
+check 'it knows which system it is' knows_itself os1
 
 # Stop, whatever it is doing.
 check 'stop' put $os/stop 1

@@ -212,6 +212,6 @@ fn strings_that_smbios_cannot_have_are_refused() {
         };
         assert_eq!(write(&mut area, 0, &system), None);
     }
-    let many: String = (0..256).map(|index| format!("{index}=\n")).collect();
-    assert_eq!(write(&mut area, 0, &system(many.as_bytes())), None);
+    let many: Vec<_> = (0..256).map(|index| format!("{index}=\n")).collect();
+    assert_eq!(write(&mut area, 0, &system(many.concat().as_bytes())), None);
 }
