@@ -15,7 +15,7 @@ impl DeviceNumber {
         let (major, minor) = core::str::from_utf8(text).ok()?.split_once(':')?;
         let (major, minor) = (major.parse::<u32>().ok()?, minor.parse::<u32>().ok()?);
         let fits = major >> (u32::BITS - MINOR_BITS) == 0 && minor >> MINOR_BITS == 0;
-        fits.then_some(DeviceNumber(major << MINOR_BITS | minor))
+        fits.then_some(DeviceNumber((major << MINOR_BITS) | minor))
     }
 }
 

@@ -114,7 +114,7 @@ fn where_a_block_device_is_mounted() {
 34 26 8:x / /x
 35 26
 36 26 8:17 /cut";
-    let found = |major: u32, minor| mount_point(mountinfo, DeviceNumber(major << 20 | minor));
+    let found = |major: u32, minor| mount_point(mountinfo, DeviceNumber((major << 20) | minor));
     assert_eq!(found(259, 3), Some(&b"/"[..]));
     assert_eq!(found(8, 1), Some(&br"/srv/my\040home"[..]));
     assert_eq!(found(0, 20), Some(&b"/proc"[..]));
