@@ -62,3 +62,8 @@ quiet_log() {
 	cat $os/dmesg >/tmp/dmesg
 	! grep -E "can't derive|no GSI|_OSC.*(fail|error)|BIOS bug|FW bug|Firmware Bug|ACPI (BIOS )?(Error|Warning)|not reserved|can't claim|no compatible bridge" /tmp/dmesg
 }
+
+# quiet_card_log: the log of os1 says nothing of a card made of memory that is not well.
+quiet_card_log() {
+	quiet_log && ! grep -E 'ena .*(fail|error|invalid|timeout|timed out|reset|missing|[Uu]nhandled|not supported$)' /tmp/dmesg
+}

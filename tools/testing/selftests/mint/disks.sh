@@ -39,7 +39,7 @@ load_refuses() {
 }
 check 'disks refuses a relative path' refuses "$EINVAL" 'absolute paths' $os/disks data
 check 'disks refuses one among others' refuses "$EINVAL" 'absolute paths' $os/disks '/mnt/data data:ro'
-check 'disks refuses more than 32' refuses "$E2BIG" 'up to 32 disks' $os/disks "$(seq 33 | sed 's|^|/mnt/|' | tr '\n' ' ')"
+check 'disks refuses more than 31' refuses "$E2BIG" 'up to 31 disks' $os/disks "$(seq 32 | sed 's|^|/mnt/|' | tr '\n' ' ')"
 check 'disks refuses the same path twice' refuses "$EINVAL" 'there twice' $os/disks '/mnt/data:ro /mnt/data'
 check 'disks is empty as before' is $os/disks ''
 check 'load refuses a file that is not there' load_refuses "$ENOENT" '/mnt/none can.t be a disk.*does it exist' /mnt/none

@@ -8,7 +8,7 @@
 . /tests/device_io.sh
 . /tests/disk_file.sh
 
-FUNCTION=0001:00:00.0
+FUNCTION=0001:00:01.0
 DISK=/dev/nvme0n1
 
 release_uart 0x2f8
