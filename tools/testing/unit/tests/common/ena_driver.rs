@@ -78,7 +78,7 @@ impl Memory {
         self.bytes.borrow().clone()
     }
 
-    pub fn len(&self) -> usize {
+    pub fn size(&self) -> usize {
         self.bytes.borrow().len()
     }
 
@@ -441,7 +441,7 @@ impl Machine {
     pub fn alloc(&mut self, len: u64) -> u64 {
         let at = self.next;
         self.next += (len + 0xfff) & !0xfff;
-        assert!(self.next as usize <= self.memory.len());
+        assert!(self.next as usize <= self.memory.size());
         at
     }
 
