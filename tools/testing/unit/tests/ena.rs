@@ -446,7 +446,7 @@ fn an_interrupt_that_no_queue_has_is_forgotten() {
     machine.down();
     machine.bar.set(unmask, 1 << 30);
     machine.look(false, 8);
-    assert_eq!(machine.card.take_vectors(), [0; 2]);
+    assert_eq!(machine.raised, 0);
 }
 
 #[test]

@@ -122,6 +122,14 @@ fn descriptors_wait_for_the_doorbell() {
     machine.ring_tx(0);
     machine.look(false, MANY);
     assert_eq!(machine.wire.sent.len(), 2);
+    // A new queue does not begin with the old one's doorbell.
+    machine.clean_tx(0);
+    machine.down();
+    machine.up();
+    machine.prepare(0, &[piece], &Offload::default()).unwrap();
+    machine.look(false, MANY);
+    assert_eq!(machine.wire.sent.len(), 2);
+    assert!(!machine.card.is_fatal());
 }
 
 fn checksum(start: u16, offset: u16) -> Option<VnetHeader> {
