@@ -180,9 +180,9 @@ fn checksums_behind_extension_headers() {
     bytes[78] = 58;
     assert_eq!(header_of(&mut machine, &bytes, &offload), None);
     bytes[78] = 6;
-    bytes[63] = 200;
+    bytes[62..64].copy_from_slice(&[6, 200]);
     assert_eq!(header_of(&mut machine, &bytes, &offload), None);
-    bytes[63] = 0;
+    bytes[62..64].copy_from_slice(&[44, 0]);
     assert_eq!(header_of(&mut machine, &bytes, &offload), None);
     // Headers behind the end.
     let offload = Offload::checksum(IPV6 | UDP, 14, 255);
