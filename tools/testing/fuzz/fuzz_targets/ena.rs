@@ -406,6 +406,7 @@ struct Hostile {
     /// How many entries it has written to the admin queue, and to each ring.
     commands: u16,
     tails: Vec<u16>,
+    is_gone: bool,
 }
 
 // Where its rings lie, and how long they are.
@@ -439,6 +440,7 @@ impl Hostile {
             queues,
             commands: 0,
             tails: vec![0; usize::from(queues) * 2],
+            is_gone: false,
         };
         hostile.card.set_link(true);
         hostile.card.power_on(&hostile.bar);
@@ -457,8 +459,7 @@ impl Hostile {
         self.memory.disorder.set(0);
         self.card.power_on(&self.bar);
         self.boot();
-        let is_gone = self.bar.read(DEV_STS) == u32::MAX;
-        assert!(is_gone || self.bar.read(DEV_STS) == READY);
+        assert!(self.is_gone || self.bar.read(DEV_STS) == READY);
     }
 
     fn step(&mut self, input: &mut Input<'_>) {
@@ -496,7 +497,10 @@ impl Hostile {
                 0..=7 => self.boot(),
                 8 => self.card.power_on(&self.bar),
                 9 => self.card.power_off(),
-                10 => self.card.vanish(&self.bar),
+                10 => {
+                    self.card.vanish(&self.bar);
+                    self.is_gone = true;
+                }
                 _ => self.card.set_link(input.u8() % 2 == 0),
             },
             _ => {

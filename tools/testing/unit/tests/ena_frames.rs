@@ -122,6 +122,14 @@ fn descriptors_wait_for_the_doorbell() {
     machine.ring_tx(0);
     machine.look(false, MANY);
     assert_eq!(machine.wire.sent.len(), 2);
+    // A new queue does not begin with the old one's doorbell.
+    machine.clean_tx(0);
+    machine.down();
+    machine.up();
+    machine.prepare(0, &[piece], &Offload::default()).unwrap();
+    machine.look(false, MANY);
+    assert_eq!(machine.wire.sent.len(), 2);
+    assert!(!machine.card.is_fatal());
 }
 
 fn checksum(start: u16, offset: u16) -> Option<VnetHeader> {
@@ -172,9 +180,9 @@ fn checksums_behind_extension_headers() {
     bytes[78] = 58;
     assert_eq!(header_of(&mut machine, &bytes, &offload), None);
     bytes[78] = 6;
-    bytes[63] = 200;
+    bytes[62..64].copy_from_slice(&[6, 200]);
     assert_eq!(header_of(&mut machine, &bytes, &offload), None);
-    bytes[63] = 0;
+    bytes[62..64].copy_from_slice(&[44, 0]);
     assert_eq!(header_of(&mut machine, &bytes, &offload), None);
     // Headers behind the end.
     let offload = Offload::checksum(IPV6 | UDP, 14, 255);

@@ -78,7 +78,7 @@ impl Memory {
         self.bytes.borrow().clone()
     }
 
-    pub fn len(&self) -> usize {
+    pub fn size(&self) -> usize {
         self.bytes.borrow().len()
     }
 
@@ -371,6 +371,8 @@ pub struct Machine {
     /// What it was told of the link.
     pub link: Option<bool>,
     pub management_interrupts: u32,
+    /// The vectors that the last look has raised.
+    pub raised: u64,
     /// What looks have found together.
     pub frames: u32,
 }
@@ -421,6 +423,7 @@ impl Machine {
             is_running: false,
             link: None,
             management_interrupts: 0,
+            raised: 0,
             frames: 0,
         }
     }
@@ -441,7 +444,7 @@ impl Machine {
     pub fn alloc(&mut self, len: u64) -> u64 {
         let at = self.next;
         self.next += (len + 0xfff) & !0xfff;
-        assert!(self.next as usize <= self.memory.len());
+        assert!(self.next as usize <= self.memory.size());
         at
     }
 
@@ -463,6 +466,7 @@ impl Machine {
         self.frames += looked.frames;
         let [vectors, none] = self.card.take_vectors();
         assert!(none == 0 && vectors >> (self.queues + 1) == 0);
+        self.raised = vectors;
         if vectors & 1 != 0 {
             self.management_interrupts += 1;
             // ena_intr_msix_mgmnt(): admin() looks at the admin queue itself.
