@@ -42,19 +42,19 @@ run() {
 	tell os1 "$1" && expect os1 "$2"
 }
 
-# exchange SEED: 16 MiB go from the first OS, 10.1.0.1, to os1, 10.1.0.2, and as many back.
+# exchange SEED: 16 MiB, or MIB, go from the first OS, 10.1.0.1, to os1, 10.1.0.2, and as many back.
 exchange() {
 	tell os1 'ifconfig eth0 10.1.0.2 up; until grep -q 1 /sys/class/net/eth0/carrier; do usleep 50000; done'
 	tell os1 "check_io receive 2000 $1"
 	check "os1 listens ($1)" expect os1 'listens at 2000'
 	check "the first OS sends by its card ($1)" check_io send 10.1.0.2 2000 "$1"
-	check "all of it comes ($1)" expect os1 "16 MiB of $1 came whole"
+	check "all of it comes ($1)" expect os1 "${MIB:-16} MiB of $1 came whole"
 	check_io receive 2001 "$1" >/tmp/received &
 	receiver=$!
 	await grep -q listens /tmp/received
 	tell os1 "check_io send 10.1.0.1 2001 $1"
 	wait $receiver
-	check "and the other way ($1)" grep -q "16 MiB of $1 came whole" /tmp/received
+	check "and the other way ($1)" grep -q "${MIB:-16} MiB of $1 came whole" /tmp/received
 }
 
 # quiet_log: its log has nothing of what a kernel says that is not content with its tables.
