@@ -9,8 +9,7 @@
 
 release_uart 0x2f8
 insmod /mint.ko
-MIB=16
-truncate -s 16M /disk.img
+truncate -s 4M /disk.img
 os=$MINT/os1
 DISK=/dev/nvme0n1
 seed=0
@@ -27,17 +26,18 @@ for kernel in /kernels/*; do
 	*) put $os/initrd /boot/initrd.others ;;
 	esac
 	put $os/disks /disk.img
+	put $os/cmdline MIB=$MIB
 	put $os/network tap1
 	ifconfig tap1 10.1.0.1 up
 	check "$version starts" start_os os1
-	check "$version writes to its disk" run "wait_disk $DISK; check_io write $DISK 1" '16 MiB of 1 written'
-	check "$version reads" run "check_io read $DISK 1" '16 MiB of 1 came whole'
+	check "$version writes to its disk" run "wait_disk $DISK; check_io write $DISK 1" "$MIB MiB of 1 written"
+	check "$version reads" run "check_io read $DISK 1" "$MIB MiB of 1 came whole"
 	seed=$((seed + 1))
 	exchange $seed
 	check "$version: its log is quiet" quiet_disk_and_card_log
 	check "$version reboots" goes os1 reboot restarting running
 	check "$version comes up again" expect os1 'mint-successor-up'
-	check "$version has what it has written" run "wait_disk $DISK; check_io read $DISK 1" '16 MiB of 1 came whole'
+	check "$version has what it has written" run "wait_disk $DISK; check_io read $DISK 1" "$MIB MiB of 1 came whole"
 	check "$version reaches the first OS" run \
 		'ifconfig eth0 10.1.0.2 up; until grep -q 1 /sys/class/net/eth0/carrier; do usleep 50000; done; ping -c 3 10.1.0.1' \
 		'3 packets received, 0% packet loss'
