@@ -32,7 +32,7 @@ CPU = "max,-fsrm,-fsrs,-erms"
 
 # How many plain boots anything is waited for. What is waited for takes one at most; the rest is
 # for other work that the host may get meanwhile.
-PATIENCE = 5
+PATIENCE = 15
 # What a plain boot is taken to need, in seconds, until this host has shown it: twice what an idle one does.
 ASSUMED_BOOT = 20
 

@@ -49,7 +49,7 @@ check 'and reads' run 'check_io read $disk 1' '4 MiB of 1 came whole'
 if [ ! "$X2APIC" ]; then
 	disks=2
 	last=3
-	check 'it has a real disk in another segment' run "real=\$(disk_of $REAL); for function in /sys/bus/pci/devices/*; do [ ! -e \$function/nvme ] || echo \${function##*/}; done | tr '\n' ' '" '000(1:01:00\.0 0002:00|2:01:00\.0 0001:00):00\.0'
+	check 'it has a real disk in another segment' run "real=\$(disk_of $REAL); for function in /sys/bus/pci/devices/*; do [ ! -e \$function/nvme ] || echo \${function##*/}; done | tr '\n' ' '" '000(1:01:00\.0 0002:00|2:01:00\.0 0001:00):01\.0'
 	tell os1 'check_io write $real 2 >/tmp/real & other=$!'
 	check 'it writes to both at once' run 'check_io write $disk 3; wait $other; cat /tmp/real' '4 MiB of 3 written[^|]*4 MiB of 2 written'
 	check 'and reads the real one' run 'check_io read $real 2' '4 MiB of 2 came whole'

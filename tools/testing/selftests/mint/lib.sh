@@ -16,7 +16,7 @@ uptime_s() { cut -d. -f1 /proc/uptime; }
 up=$(uptime_s)
 [ "$up" -le "${BOOT:=$up}" ] || BOOT=$up
 # How long anything is waited for. See PATIENCE in qemu_machine.py.
-PATIENCE=$((5 * BOOT))
+PATIENCE=$((15 * BOOT))
 # The longest time between two ticks of a system that misses none. See GAP in scenarios.py.
 GAP=$((3 * BOOT / 2))
 echo booted >&3

@@ -17,9 +17,10 @@
 #include <time.h>
 #include <unistd.h>
 
-/* memory_device/bus.rs: ECAM and window, in which the first function's registers come first. */
+/* memory_device/bus.rs: ECAM and window, and how far one device is from the next in both. */
 #define BUS_LEN		(2 << 20)
 #define WINDOW		(1 << 20)
+#define STRIDE		(32 << 10)
 
 /* NVM Express Base Specification; nvme/registers.rs */
 #define NVME_CC		0x14
@@ -51,6 +52,8 @@ static uint64_t written;
 static time_t end;
 
 static volatile uint8_t *bus;
+/* Where the function's configuration space is in the ECAM, and its registers in the window. */
+static uint32_t place;
 static uint8_t *own;
 static uint64_t physical[PAGES];
 
@@ -86,7 +89,12 @@ static uint32_t get32(uint32_t offset)
 
 static void put_register(uint32_t offset, uint32_t value)
 {
-	put32(WINDOW + offset, value);
+	put32(WINDOW + place + offset, value);
+}
+
+static uint32_t get_register(uint32_t offset)
+{
+	return get32(WINDOW + place + offset);
 }
 
 static void put_register64(uint32_t offset, uint64_t value)
@@ -124,13 +132,13 @@ static void wild(void)
 			if (where == 0)		/* anywhere */
 				offset = any() % BUS_LEN;
 			else if (where == 1)	/* configuration space */
-				offset = any() % 256;
+				offset = place + any() % 256;
 			else if (where == 2)	/* MSI-X entries */
-				offset = WINDOW + NVME_MSIX + any() % 256;
+				offset = WINDOW + place + NVME_MSIX + any() % 256;
 			else if (where < 5)	/* doorbells */
-				offset = WINDOW + NVME_DOORBELLS + any() % 64;
+				offset = WINDOW + place + NVME_DOORBELLS + any() % 64;
 			else			/* registers */
-				offset = WINDOW + any() % 64;
+				offset = WINDOW + place + any() % 64;
 			put32(offset & ~3, odd_value());
 		}
 		usleep(1000);
@@ -214,7 +222,7 @@ static void drive(void)
 
 	while (in_time()) {
 		put_register(NVME_CC, 0);
-		for (int count = 0; count < 200 && get32(WINDOW + NVME_CSTS) & CSTS_READY; count++)
+		for (int count = 0; count < 200 && get_register(NVME_CSTS) & CSTS_READY; count++)
 			usleep(5000);
 		/* Longer queues would reach into memory of the OS that is not this program's. */
 		put_register(NVME_AQA, any() % 8 ? (ENTRIES - 1) << 16 | (ENTRIES - 1) : any() & 0xf03ff03f);
@@ -223,9 +231,9 @@ static void drive(void)
 		put_msix();
 		put_register(NVME_CC, any() % 16 ? CC_ENABLE : odd_value());
 		enabled++;
-		for (int count = 0; count < 20 && !(get32(WINDOW + NVME_CSTS) & (CSTS_READY | CSTS_FATAL)); count++)
+		for (int count = 0; count < 20 && !(get_register(NVME_CSTS) & (CSTS_READY | CSTS_FATAL)); count++)
 			usleep(5000);
-		ready += get32(WINDOW + NVME_CSTS) & CSTS_READY;
+		ready += get_register(NVME_CSTS) & CSTS_READY;
 		for (int round = 0; round < 20 && in_time(); round++) {
 			scribble_queues();
 			for (int queue = 0; queue <= QUEUES; queue++) {
@@ -236,38 +244,43 @@ static void drive(void)
 				put_msix();
 			usleep(2000);
 		}
-		if (get32(WINDOW + NVME_CSTS) & CSTS_FATAL)
+		if (get_register(NVME_CSTS) & CSTS_FATAL)
 			fatal++;
 	}
 	put_register(NVME_CC, 0);
 	printf("scribble: %u times enabled, %u ready, %u fatal\n", enabled, ready, fatal);
 }
 
-/* Where the first function's registers are. */
-static uint64_t find_registers(const char *function)
+/* Where the bus is, of which the function's registers are a part. */
+static uint64_t find_bus(const char *function)
 {
 	char path[128];
 	unsigned long long start;
+	unsigned int device;
 	FILE *file;
+
+	if (sscanf(function, "%*x:%*x:%x", &device) != 1)
+		die(function);
+	place = device * STRIDE;
 
 	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/resource", function);
 	file = fopen(path, "r");
 	if (!file || fscanf(file, "%llx", &start) != 1)
 		die(path);
 	fclose(file);
-	return start;
+	return start - WINDOW - place;
 }
 
-/* Enables the interrupts of the function, which is the first of the bus, and its use of memory. */
+/* Enables the interrupts of the function, and its use of memory. */
 static void enable_function(void)
 {
-	uint32_t at = get32(PCI_CAPABILITY) & 0xfc;
+	uint32_t at = get32(place + PCI_CAPABILITY) & 0xfc;
 
-	while (at && (get32(at) & 0xff) != PCI_CAP_MSIX)
-		at = get32(at) >> 8 & 0xfc;
+	while (at && (get32(place + at) & 0xff) != PCI_CAP_MSIX)
+		at = get32(place + at) >> 8 & 0xfc;
 	if (at)
-		put32(at, get32(at) | (uint32_t)MSIX_ENABLE << 16);
-	put32(4, get32(4) | 6);
+		put32(place + at, get32(place + at) | (uint32_t)MSIX_ENABLE << 16);
+	put32(place + 4, get32(place + 4) | 6);
 }
 
 static void find_own_memory(void)
@@ -300,7 +313,7 @@ int main(int argc, char **argv)
 	file = open("/dev/mem", O_RDWR | O_SYNC);
 	if (file < 0)
 		die("/dev/mem");
-	bus = mmap(NULL, BUS_LEN, PROT_READ | PROT_WRITE, MAP_SHARED, file, find_registers(argv[1]) - WINDOW);
+	bus = mmap(NULL, BUS_LEN, PROT_READ | PROT_WRITE, MAP_SHARED, file, find_bus(argv[1]));
 	if (bus == MAP_FAILED)
 		die("scribble: /dev/mem");
 	printf("scribble: begins\n");
