@@ -11,7 +11,7 @@ SEED=${SEED:-1}
 
 # configuration OS: all that can be read of it.
 configuration() {
-	for file in state cpus memory kernel initrd cmdline console devices disks serial_number credentials command_line recovery restarts; do
+	for file in state cpus memory kernel initrd cmdline console devices disks network serial_number credentials command_line recovery restarts; do
 		[ ! -e "$MINT/$1/$file" ] || echo "$file: $(cat "$MINT/$1/$file")"
 	done
 }

@@ -113,6 +113,12 @@ static const char *const disks[] = {
 	"none", ":ro", "/:ro", FILES "/text:rw", "relative:ro " FILES "/text", "//", FILES "/text:ro:ro",
 };
 
+/* Of files, only those that are no TAP interface. */
+static const char *const networks[] = {
+	"", "none", "none 02:00:00:00:00:01", "none 01:00:00:00:00:01", "0", "1 02:00:00:00:00:01", "99", "4294967295",
+	"lo", "lo 02:00:00:00:00:01", "tap%d", "a/b", "..", "a b c", "02:00:00:00:00:01", "\xc3\xa4",
+};
+
 static const char *const serial_numbers[] = {
 	"", "1", "ds=nocloud;s=http://10.0.0.1/", " ", "a\nb", "a\tb", "\xc3\xa4", "%s%n",
 };
@@ -152,6 +158,8 @@ static const struct kind kinds[] = {
 	KIND("console", consoles, EBUSY),
 	KIND("devices", devices, EBUSY, EOPNOTSUPP),
 	KIND("disks", disks, EBUSY, E2BIG),
+	/* ENOENT: without the module tun. */
+	KIND("network", networks, EBUSY, EBADF, ENOENT),
 	KIND("serial_number", serial_numbers, EBUSY),
 	KIND("credentials", credentials, EBUSY, E2BIG),
 	/* Its own, and those of open(2) and read(2) for what is in `paths`. */
