@@ -263,7 +263,7 @@ impl Loaded {
         })?;
         cpu_offline::check_awake(os)?;
         let low = Low::new(trampoline.range(), low_ram.range()).ok_or(EINVAL)?;
-        let has_bus = !files.disks.is_empty() || config.network.is_some();
+        let has_bus = has_bus(config, &files);
         let initrd_len = files.initrd().map_or(0, |initrd| initrd.len() as u64);
         let layout =
             layout::plan(memory.range(), low, image, initrd_len, has_bus).map_err(|error| {
@@ -354,6 +354,11 @@ impl Loaded {
     }
 }
 
+/// Returns whether the OS has a bus made of memory: if it has disks or a network card.
+fn has_bus(config: &Config, files: &Files) -> bool {
+    !files.disks.is_empty() || config.network.is_some()
+}
+
 /// Returns the command line of the kernel in `files`, and whether it calls for a restart after a
 /// panic.
 fn command_line(config: &Config, files: &Files, os: &CString) -> Result<(CString, bool)> {
@@ -361,7 +366,7 @@ fn command_line(config: &Config, files: &Files, os: &CString) -> Result<(CString
     let facts = cmdline::Facts {
         tsc_khz: preconditions::tsc_khz(),
         console: config.console,
-        pci: !config.devices.is_empty() || !files.disks.is_empty() || config.network.is_some(),
+        pci: !config.devices.is_empty() || has_bus(config, files),
         efi: kernel.efi,
         mode: kernel.mode,
     };

@@ -14,13 +14,13 @@ use mint_fuzz::ena_driver::{
     IPV6, READY, SET_FEATURE, TCP, UDP,
 };
 use mint_fuzz::input::Input;
+use mint_fuzz::wild::{Bar, Wild, WILD_LEN};
 use mint_unit::ena::card::Card;
 use mint_unit::ena::queue::QueuePair;
 use mint_unit::ena::registers::BAR_LEN;
 use mint_unit::ena::vnet_header::{VnetHeader, GSO_NONE, GSO_TCPV4, GSO_TCPV6, NEEDS_CSUM};
 use mint_unit::ena::wire::{Piece, Received, Sent, Wire};
-use mint_unit::memory_device::access::{OutOfReach, Registers, SystemMemory};
-use std::cell::{Cell, RefCell};
+use mint_unit::memory_device::access::Registers;
 use std::collections::VecDeque;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -263,74 +263,11 @@ impl Good {
     }
 }
 
-const WILD_LEN: usize = 0x1_0000;
 /// More accesses than the card needs for a frame: 20 descriptors; 64 extension headers of IPv6, two bytes
 /// of each; and completions, which are two writes each.
 const ACCESSES_PER_FRAME: u32 = 20 + 2 * 64 + 2 * 17;
 /// Admin commands and events, in each look.
 const ACCESSES_PER_LOOK: u32 = 32;
-
-/// Memory that somebody writes to while it is read.
-struct Wild {
-    bytes: RefCell<Vec<u8>>,
-    accesses: Cell<u32>,
-    /// If not 0, what is read has changed when it is read again.
-    disorder: Cell<u32>,
-}
-
-impl Wild {
-    fn range(&self, address: u64, len: usize) -> Result<std::ops::Range<usize>, OutOfReach> {
-        self.accesses.set(self.accesses.get() + 1);
-        let start = usize::try_from(address).map_err(|_| OutOfReach)?;
-        let end = start.checked_add(len).filter(|&end| end <= WILD_LEN);
-        Ok(start..end.ok_or(OutOfReach)?)
-    }
-
-    fn put(&self, at: usize, bytes: &[u8]) {
-        self.bytes.borrow_mut()[at..at + bytes.len()].copy_from_slice(bytes);
-    }
-}
-
-impl SystemMemory for Wild {
-    fn read(&self, address: u64, out: &mut [u8]) -> Result<(), OutOfReach> {
-        let range = self.range(address, out.len())?;
-        let bytes = &mut self.bytes.borrow_mut()[range];
-        out.copy_from_slice(bytes);
-        let mut disorder = self.disorder.get();
-        if disorder != 0 && !bytes.is_empty() {
-            // xorshift32 (Marsaglia, "Xorshift RNGs")
-            disorder ^= disorder << 13;
-            disorder ^= disorder >> 17;
-            disorder ^= disorder << 5;
-            self.disorder.set(disorder);
-            let index = disorder as usize % bytes.len();
-            bytes[index] ^= (disorder >> 24) as u8;
-        }
-        Ok(())
-    }
-
-    fn write(&self, address: u64, bytes: &[u8]) -> Result<(), OutOfReach> {
-        let range = self.range(address, bytes.len())?;
-        self.bytes.borrow_mut()[range].copy_from_slice(bytes);
-        Ok(())
-    }
-
-    fn barrier(&self) {}
-}
-
-struct Bar(RefCell<Vec<u32>>);
-
-impl Registers for Bar {
-    fn read(&self, offset: u32) -> u32 {
-        let registers = self.0.borrow();
-        registers.get(offset as usize / 4).copied().unwrap_or(!0)
-    }
-
-    fn write(&self, offset: u32, value: u32) {
-        assert!(offset % 4 == 0 && offset < 0x2000, "{offset:#x}");
-        self.0.borrow_mut()[offset as usize / 4] = value;
-    }
-}
 
 /// A TAP that says what it is told to say, and looks at what it gets.
 struct WildWire {
@@ -426,12 +363,8 @@ impl Hostile {
         let mtu_max = 1500 + input.u16() % 7501;
         let mut hostile = Hostile {
             card: Card::new([2; 6], mtu_max, vec![QueuePair::default(); queues.into()]),
-            memory: Wild {
-                bytes: RefCell::new(vec![0; WILD_LEN]),
-                accesses: Cell::new(0),
-                disorder: Cell::new(0),
-            },
-            bar: Bar(RefCell::new(vec![0; BAR_LEN as usize / 4])),
+            memory: Wild::zeros(),
+            bar: Bar::zeros(BAR_LEN),
             wire: WildWire {
                 answers: VecDeque::new(),
                 mtu_max: mtu_max.into(),

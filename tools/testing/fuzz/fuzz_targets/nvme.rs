@@ -11,14 +11,14 @@
 use libfuzzer_sys::fuzz_target;
 use mint_fuzz::input::Input;
 use mint_fuzz::nvme_driver::{command, Command, Machine, BLOCKS, DATA};
-use mint_unit::memory_device::access::{OutOfReach, Registers, SystemMemory};
+use mint_fuzz::wild::{Bar, Wild, WILD_LEN};
+use mint_unit::memory_device::access::Registers;
 use mint_unit::nvme::controller::Controller;
 use mint_unit::nvme::disk::Disk;
 use mint_unit::nvme::queue::QueuePair;
 use mint_unit::nvme::registers::BAR_LEN;
 use mint_unit::nvme::status::Outcome;
 use mint_unit::nvme::storage::{Operation, Request, Storage};
-use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
 // NVME_REG_CC, and its value in nvme_enable_ctrl().
@@ -114,69 +114,10 @@ fn rw(opcode: u8, lba: u64, blocks: u32, prps: [u64; 2]) -> Command {
     rw
 }
 
-const WILD_LEN: usize = 0x1_0000;
 /// More accesses than a look needs that takes one command: its entry, a PRP list on two pages, an
 /// answer of 4 KiB or a log page of 128 KiB in parts, which touches 33 pages, and doorbells.
 const ACCESSES_PER_COMMAND: u32 = 4096;
 const ACCESSES_PER_QUEUE: u32 = 16;
-
-/// Memory that somebody writes to while it is read.
-struct Wild {
-    bytes: RefCell<Vec<u8>>,
-    accesses: Cell<u32>,
-    /// If not 0, what is read has changed when it is read again.
-    disorder: Cell<u32>,
-}
-
-impl Wild {
-    fn range(&self, address: u64, len: usize) -> Result<std::ops::Range<usize>, OutOfReach> {
-        self.accesses.set(self.accesses.get() + 1);
-        let start = usize::try_from(address).map_err(|_| OutOfReach)?;
-        let end = start.checked_add(len).filter(|&end| end <= WILD_LEN);
-        Ok(start..end.ok_or(OutOfReach)?)
-    }
-}
-
-impl SystemMemory for Wild {
-    fn read(&self, address: u64, out: &mut [u8]) -> Result<(), OutOfReach> {
-        let range = self.range(address, out.len())?;
-        let bytes = &mut self.bytes.borrow_mut()[range];
-        out.copy_from_slice(bytes);
-        let mut disorder = self.disorder.get();
-        if disorder != 0 && !bytes.is_empty() {
-            // xorshift32 (Marsaglia, "Xorshift RNGs")
-            disorder ^= disorder << 13;
-            disorder ^= disorder >> 17;
-            disorder ^= disorder << 5;
-            self.disorder.set(disorder);
-            let index = disorder as usize % bytes.len();
-            bytes[index] ^= (disorder >> 24) as u8;
-        }
-        Ok(())
-    }
-
-    fn write(&self, address: u64, bytes: &[u8]) -> Result<(), OutOfReach> {
-        let range = self.range(address, bytes.len())?;
-        self.bytes.borrow_mut()[range].copy_from_slice(bytes);
-        Ok(())
-    }
-
-    fn barrier(&self) {}
-}
-
-struct Bar(RefCell<Vec<u32>>);
-
-impl Registers for Bar {
-    fn read(&self, offset: u32) -> u32 {
-        let registers = self.0.borrow();
-        registers.get(offset as usize / 4).copied().unwrap_or(!0)
-    }
-
-    fn write(&self, offset: u32, value: u32) {
-        assert!(offset % 4 == 0 && offset < 0x2000, "{offset:#x}");
-        self.0.borrow_mut()[offset as usize / 4] = value;
-    }
-}
 
 struct Requests {
     list: Vec<Request>,
@@ -250,12 +191,8 @@ impl Hostile {
         let pairs = vec![QueuePair::default(); usize::from(queues) + 1];
         let mut hostile = Hostile {
             controller: Controller::new(disk, pairs),
-            memory: Wild {
-                bytes: RefCell::new(vec![0; WILD_LEN]),
-                accesses: Cell::new(0),
-                disorder: Cell::new(0),
-            },
-            bar: Bar(RefCell::new(vec![0; BAR_LEN as usize / 4])),
+            memory: Wild::zeros(),
+            bar: Bar::zeros(BAR_LEN),
             storage: Requests {
                 list: Vec::new(),
                 room: 1 + usize::from(input.u8() % 32),
@@ -302,8 +239,7 @@ impl Hostile {
             }
             3 => {
                 let at = usize::from(input.u16()) % (WILD_LEN - 8);
-                self.memory.bytes.borrow_mut()[at..at + 8]
-                    .copy_from_slice(&input.u64().to_le_bytes());
+                self.memory.put(at, &input.u64().to_le_bytes());
             }
             4..=8 => {
                 let queue = u16::from(input.u8()) % (self.queues + 1);
@@ -367,7 +303,7 @@ impl Hostile {
     fn submit(&mut self, queue: u16, command: &Command) {
         let tail = &mut self.tails[usize::from(queue)];
         let at = (sq(queue) + u64::from(*tail) * 64) as usize;
-        self.memory.bytes.borrow_mut()[at..at + 64].copy_from_slice(&command.bytes());
+        self.memory.put(at, &command.bytes());
         *tail = (*tail + 1) % DEPTH;
         self.bar
             .write(0x1000 + u32::from(queue) * 8, (*tail).into());

@@ -12,3 +12,4 @@ pub mod input;
 pub mod kernel_code;
 #[path = "../../unit/tests/common/nvme_driver.rs"]
 pub mod nvme_driver;
+pub mod wild;
